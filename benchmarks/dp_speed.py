@@ -50,10 +50,10 @@ def step_of(engine: str, model):
 
     x, y, patients = batch(_examples(model.name, engine))
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    if engine == STRICT:
-        return _strict_step(model, loss, x, y)
-    private = _model_of(engine, model)
     keys = {"key": tf.cast(patients, tf.uint64)}
+    if engine == STRICT:
+        return _strict_step(model, loss, x, y, keys["key"])
+    private = _model_of(engine, model)
     extra = {OURS: keys, PATIENTS: {"unit": patients, **keys}}
     data = (x, y, extra[engine]) if engine in extra else (x, y)
     if engine == VECTORISED:
@@ -87,7 +87,7 @@ def _model_of(engine: str, model):
     return tf.keras.Model(model.inputs, model.outputs, name=model.name)
 
 
-def _strict_step(model, loss, x, y):
+def _strict_step(model, loss, x, y, keys):
     import tensorflow as tf
 
     from medimg.privacy.per_example.forward import forward, kinds
@@ -97,7 +97,7 @@ def _strict_step(model, loss, x, y):
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            outputs, _ = forward(model, x, lambda tap: None, layer_kinds)
+            outputs, _ = forward(model, x, lambda tap: None, layer_kinds, keys)
             value = loss(y, outputs)
         gradients = tape.gradient(value, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))

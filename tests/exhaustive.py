@@ -186,6 +186,7 @@ PATTERNS = (
     "tests/synthetic/federation/test_at_sites.py::test_a_dcgan_over_flowers_own_link",
     # Statistics of many trainings, and benchmarks' own.
     "tests/benchmarks/test_privacy_attacks.py::test_training_on_a_table",
+    "tests/benchmarks/test_dp_speed.py::*",
     "tests/benchmarks/test_command_lines.py::test_random_command_lines_end_as_they_should",
     "tests/medimg/audit/test_exchangeable.py::test_the_classifier_is_rarely_mistaken",
 )
