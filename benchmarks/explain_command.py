@@ -32,7 +32,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        data = phantom(root / "data", 450, SIZE)
+        data = phantom(root / "data", 560, SIZE)
         config = TrainConfig(model="mobilenet", model_arg={"alpha": "0.25"}, weights="none", image_size=SIZE, epochs=1)
         run = train(data.root, root / "run", config)
         paths = data.paths(data.rows("test"))
