@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.backbone_features import SETS, Features, features
 from benchmarks.material import table
-from benchmarks.private_images import chances, folds, part, scores
+from benchmarks.private_images import chances, mean_scores, part
 
 BATCH, REPEATS, CLIENTS, ALPHA = 32, 1, 4, 0.3
 
@@ -90,12 +90,7 @@ def _clients(of: Features, client: np.ndarray) -> list[Features]:
 
 def judged(of: Features, deal, how: Rounds, repeats: int = REPEATS) -> np.ndarray:
     """Mean scores over folds; `deal` makes clients of the rows that are learnt from."""
-    found = []
-    for number, (train, test) in enumerate(folds(of, repeats)):
-        generator = np.random.default_rng(number)
-        weights = averaged(deal(part(of, train), generator), how, generator)
-        found.append(scores(of.y[test], chances(np.c_[of.x[test], np.ones(len(test))] @ weights)))
-    return np.mean(found, axis=0)
+    return mean_scores(of, repeats, lambda rows, generator: averaged(deal(rows, generator), how, generator))
 
 
 WAYS = {

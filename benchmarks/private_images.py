@@ -115,14 +115,20 @@ def folds(of: Features, repeats: int = REPEATS):
         yield from StratifiedGroupKFold(FOLDS, shuffle=True, random_state=repeat).split(of.x, of.y, of.patients)
 
 
+def mean_scores(of: Features, repeats: int, fitted) -> np.ndarray:
+    """Over folds; `fitted` takes the rows that are learnt from and a generator, and gives the kernel and its bias."""
+    each = []
+    for number, (train, test) in enumerate(folds(of, repeats)):
+        weights = fitted(part(of, train), np.random.default_rng(number))
+        each.append(scores(of.y[test], chances(np.c_[of.x[test], np.ones(len(test))] @ weights)))
+    return np.mean(each, axis=0)
+
+
 def judged(of: Features, epsilon: float, options, repeats: int = REPEATS) -> np.ndarray:
     """Mean scores over folds; `options` of the number of patients that are learnt from."""
-    found = []
-    for number, (train, test) in enumerate(folds(of, repeats)):
-        learnt = part(of, train)
-        weights = trained(learnt, epsilon, options(len(set(learnt.patients))), np.random.default_rng(number))
-        found.append(scores(of.y[test], chances(np.c_[of.x[test], np.ones(len(test))] @ weights)))
-    return np.mean(found, axis=0)
+    return mean_scores(
+        of, repeats, lambda rows, generator: trained(rows, epsilon, options(len(set(rows.patients))), generator)
+    )
 
 
 def by_rule(epsilon: float, patients: int) -> Steps:

@@ -15,6 +15,7 @@ import numpy as np
 
 from federated.secure.keys import Identity, signed_by
 from medimg.errors import InputError
+from medimg.untrusted.json_file import NotFiniteError, finite
 from medimg.untrusted.printable import printable
 
 VERSION = 5
@@ -94,17 +95,6 @@ def signed(message: Envelope, identity: Identity) -> bytes:
     return content + identity.sign(_CONTEXT + content)
 
 
-class _NoNumberError(ValueError):
-    """NaN, infinity, or a number beyond all that float64 holds."""
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise _NoNumberError(text)
-    return number
-
-
 _HEAD = ("kind", "sender", "to", "session", "number", "fields")
 
 
@@ -130,7 +120,7 @@ def opened(raw: bytes, sender: str, public: bytes, to: str) -> Envelope:
         (size,) = _SIZE.unpack_from(content)
         if size > min(_LARGEST_HEADER, len(content)):
             raise ValueError("header")
-        header = json.loads(content[_SIZE.size : _SIZE.size + size], parse_constant=_finite, parse_float=_finite)
+        header = json.loads(content[_SIZE.size : _SIZE.size + size], parse_constant=finite, parse_float=finite)
         if header["protocol"] != VERSION:
             raise WireError(
                 f"{what}: speaks protocol {printable(header['protocol'], 20)}, this medimg {VERSION}; install the same"
@@ -139,7 +129,7 @@ def opened(raw: bytes, sender: str, public: bytes, to: str) -> Envelope:
         described = header["arrays"]
     except WireError:
         raise
-    except _NoNumberError as error:
+    except NotFiniteError as error:
         raise WireError(f"{what}: {_NO_NUMBER}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WireError(f"{what}: its header can't be read") from error

@@ -16,6 +16,10 @@ AGAIN = "restore it, or have the command that wrote it write it again"
 _LONGEST = 300
 
 
+class NotFiniteError(ValueError):
+    """NaN, infinity, or a number beyond all that float64 holds."""
+
+
 def parse_json(text: str | bytes, allow_nan: bool = False) -> Any:
     """The value of a JSON text.
 
@@ -24,12 +28,13 @@ def parse_json(text: str | bytes, allow_nan: bool = False) -> Any:
         allow_nan: NaN and Infinity, which Python writes, are numbers too.
 
     Raises:
+        NotFiniteError: a number is none, or too large.
         ValueError: it is none, is nested too deep, or has what JSON has not.
     """
     constant = float if allow_nan else _refused
     try:
         return json.loads(
-            text, parse_constant=constant, parse_float=_finite, parse_int=_whole, object_pairs_hook=_each_once
+            text, parse_constant=constant, parse_float=finite, parse_int=_whole, object_pairs_hook=_each_once
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
@@ -62,13 +67,18 @@ def read_json(path: Path, remedy: str = AGAIN, needed: tuple[str, ...] = (), all
 
 
 def _refused(word: str) -> float:
-    raise ValueError(f"{word} is no number of JSON")
+    raise NotFiniteError(f"{word} is no number of JSON")
 
 
-def _finite(text: str) -> float:
+def finite(text: str) -> float:
+    """The number of a JSON text.
+
+    Raises:
+        NotFiniteError: it is none, or too large.
+    """
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"the number {text[:20]} is too large")
+        raise NotFiniteError(f"the number {text[:20]} is too large")
     return number
 
 
