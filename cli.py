@@ -49,7 +49,14 @@ kinds.name("dcgan", "synthetic.federation.images.site")
 for _model in ("ctgan", "tvae"):
     kinds.name(_model, "synthetic.federation.tables.site")
 # Nor does a declared study know who carries out its steps.
-for _step, _room in (("federate", "federated"), ("synthesize", "synthetic"), ("judge", "synthetic")):
+_STEPS = {
+    "federate": "federated",
+    "hospitals": "federated",
+    "synthesize": "synthetic",
+    "judge": "synthetic",
+    "explain": "explain",
+}
+for _step, _room in _STEPS.items():
     steps.name(_step, f"{_room}.studies.{_step}")
 
 

@@ -10,8 +10,13 @@ from medimg.commands import printing
 from medimg.commands.command_line import Command, options_of, take
 from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option
+from medimg.commands.study import of_trainings, run_study
 from medimg.config import TrainConfig
-from medimg.style.words import interval, number
+from medimg.studies.config import StudyRunConfig
+from medimg.studies.declared import question
+from medimg.style.words import interval
+
+_INTERPRETABILITY = "interpretability"
 
 
 @click.command(cls=Command)
@@ -61,26 +66,24 @@ def review(run_folder, **values):
         serve(reviewer, listening, token, study)
 
 
-@click.command(cls=Command)
+@click.command(_INTERPRETABILITY, cls=Command, help=question(_INTERPRETABILITY))
 @click.argument("data_folder", metavar="DATA")
 @out_option("the study")
 @options_of(InterpretabilityConfig)
-@options_of(TrainConfig, skip=("model", "member", "vote", "folds", "fold", "seeds", "metadata"))
+@options_of(StudyRunConfig, skip=("bootstrap",))
+@options_of(TrainConfig, skip=("model", "member", "vote", "folds", "fold", "seed", "seeds", "metadata"))
 def interpretability(data_folder, out, **values):
-    """Which explanation method shows best what each model looks at: methods ranked beside controls."""
-    from medimg.preparation.builtin import resolve
+    """Cells by model and method, all with these options of training."""
+    methods, config, training = (take(kind, values) for kind in (InterpretabilityConfig, StudyRunConfig, TrainConfig))
+    from explain.studies.interpretability import with_methods
 
-    config, training = take(InterpretabilityConfig, values), take(TrainConfig, values)
-    from explain.studies.interpretability import interpretability
-
-    with progress_bars() as step:
-        ranking = interpretability(resolve(data_folder), Path(out), config, training, partial(step, "models"))
-    names = [name for name in ranking if name not in ("model", "method")]
-    for model, ranked in ranking.groupby("model"):
-        rows = [[row["method"], *(number(row[name]) for name in names)] for _, row in ranked.iterrows()]
-        title = f"{model}: mean rank over scores, 1 the best"
-        table(title, ["method", *(name.replace("_", " ") for name in names)], rows)
-    click.echo(f"figure and tables in {out}")
+    run_study(
+        _INTERPRETABILITY,
+        [data_folder],
+        out,
+        of_trainings(config, training),
+        lambda it, data: with_methods(it, data[0], methods, training),
+    )
 
 
 def map_saver(run, folder: Path):

@@ -2,7 +2,6 @@
 
 import math
 import sys
-from functools import partial
 from pathlib import Path
 
 import click
@@ -13,7 +12,12 @@ from medimg.commands import printing
 from medimg.commands.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
 from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option, overwrite_option, resumable
+from medimg.commands.study import run_study
 from medimg.errors import InputError
+from medimg.studies.config import StudyConfig
+from medimg.studies.declared import question
+
+_HOSPITALS = "federated-hospitals"
 
 
 @click.group(cls=GroupWithDefault)
@@ -255,17 +259,14 @@ def dossier(run_folder, out, key, site_log):
     click.echo(f"dossier: {path}")
 
 
-@click.command("federated-hospitals", cls=Command)
+@click.command(_HOSPITALS, cls=Command, help=question(_HOSPITALS))
 @click.argument("data_folder", metavar="DATA")
 @out_option("the study")
 @options_of(HospitalsConfig)
+@options_of(StudyConfig, skip=("weights", "model", "model_arg", "epochs", "image_size", "normalize"))
 def hospitals(data_folder, out, **values):
-    """Which algorithm serves hospitals best: FLamby's heart disease protocol on any table with sites."""
-    config = take(HospitalsConfig, values)
-    from federated.studies.hospitals import NAME, federated_hospitals
-    from medimg.preparation.builtin import resolve
+    """Cells by algorithm."""
+    algorithms, config = take(HospitalsConfig, values), take(StudyConfig, values)
+    from federated.studies.algorithms import with_algorithms
 
-    with progress_bars() as step:
-        summary = federated_hospitals(resolve(data_folder), Path(out), config, partial(step, "trainings"))
-    table(NAME, list(summary.columns), summary.values.tolist())
-    click.echo(f"figure and tables in {out}")
+    run_study(_HOSPITALS, [data_folder], out, config, lambda it, _: with_algorithms(it, algorithms))

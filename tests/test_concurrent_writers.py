@@ -99,8 +99,8 @@ WRITERS = {
     ),
     "study of maps": Writer(
         "study interpretability {data} --out {out} {model} --model baseline_cnn --method gradcam --score-count 4",
-        "ranking.csv",
-        midway="baseline_cnn/history.csv",
+        "study.html",
+        midway="work/train-*/done/history.csv",
     ),
 }
 
@@ -131,7 +131,6 @@ def started(words: list[str], folder: Path, file: str) -> multiprocessing.Proces
 # Longer ones, which are not run to their end here.
 LONGER = (
     "demo --out {out}",
-    "study federated-hospitals {data} --out {out}",
     *(f"study {name} {{data}} --out {{out}}" for name in names()),
 )
 COMMANDS = (*LONGER, *(writer.words for writer in WRITERS.values()))

@@ -4,8 +4,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from federated.clients import examples
 from federated.config import FederateConfig
 from federated.job import Job
@@ -17,7 +15,6 @@ from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from medimg.data.dataset import Dataset
-from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 
 CUT = 0.5
@@ -60,7 +57,7 @@ class Bench:
         self.test.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def train(self, config: FederateConfig, pool=LocalPool) -> tuple[Predictions, float]:
+    def train(self, config: FederateConfig, pool=LocalPool) -> tuple[Predictions, list[dict]]:
         """One federated training.
 
         Args:
@@ -68,7 +65,8 @@ class Bench:
             pool: of the engine and the clients' records makes who computes their updates.
 
         Returns:
-            Predictions of the test rows, decided at 0.5, and the last round's loss on all validation rows.
+            Predictions of the test rows, decided at 0.5, and a row a round: `val_loss` on all validation rows,
+            `seconds`, ...
 
         Raises:
             InputError: options that don't go together.
@@ -89,7 +87,7 @@ class Bench:
         test_predictions = predictions(
             job.dataset.classes, self.test, self.val, self.test.logits(weights), self.val.logits(weights)
         )
-        return cut(test_predictions), outcome.progress.history[-1]["val_loss"]
+        return cut(test_predictions), outcome.progress.history
 
     def references(self, config: FederateConfig) -> dict[str, Predictions]:
         """`local` and `centralised`: each site alone, and all rows as one client's, on the same test rows.
@@ -108,18 +106,6 @@ class Bench:
         )
         predicted = comparing.run(self.val, self.test).predictions
         return {name: cut(of_model) for name, of_model in predicted.items()}
-
-    def by_site(self, decided: Predictions) -> list[dict]:
-        """`site`, `n`, `accuracy` and `auroc` of each site's test rows; AUROC is NaN where only one class is."""
-        rows = []
-        for name in self.job.names:
-            of_site = self.test.owners == name
-            if not of_site.any():
-                continue
-            values = decided.take(of_site).measure(np.ones((1, int(of_site.sum()))))[0, 0]
-            metrics = {metric: values[METRICS.index(metric)] for metric in ("accuracy", "auroc")}
-            rows.append({"site": name, "n": int(of_site.sum()), **metrics})
-        return rows
 
 
 def cut(scored: Predictions) -> Predictions:

@@ -7,9 +7,9 @@ from medimg.options import Config, option
 
 @dataclass(frozen=True)
 class HospitalsConfig(Config):
-    """What the study may be told; what is left at None is as in its protocol."""
+    """What the study may be told, beside what any study may."""
 
-    seeds: int | None = option(None, "Trainings that differ in their seed (default: 5).", minimum=1)
-    rounds: int | None = option(None, "Rounds (default: 15).", minimum=1)
-    strategy: tuple = option((), "An algorithm; may be repeated (default: those of the study).")
+    strategy: tuple = option(
+        (), "An algorithm beside each site alone and all pooled; may be repeated (default: those of the study)."
+    )
     tune: bool = option(False, "Choose learning rates on each seed's validation part, instead of the study's own.")

@@ -25,7 +25,7 @@ def study():
     """A study of the source papers on DATA: a page, a table, a figure, and whether its claim holds."""
 
 
-@study.command(PRIVACY, help=question(PRIVACY))
+@click.command(PRIVACY, cls=Command, help=question(PRIVACY))
 @click.argument("data_folder", metavar="DATA")
 @out_option("the study")
 @options_of(PrivacyUtilityConfig)
@@ -36,14 +36,18 @@ def privacy_utility(data_folder, out, **values):
     epsilons, config, training = (take(kind, values) for kind in (PrivacyUtilityConfig, StudyRunConfig, TrainConfig))
     from medimg.studies.privacy_utility import with_epsilons
 
-    _run(
+    run_study(
         PRIVACY,
         [data_folder],
         out,
-        # Of these trainings it is Keras' to find them, as of any other.
-        StudyConfig(**dataclasses.asdict(config), weights=("imagenet",) if training.weights == "imagenet" else ()),
+        of_trainings(config, training),
         lambda it, data: with_epsilons(it, data[0], epsilons, training),
     )
+
+
+def of_trainings(config: StudyRunConfig, training: TrainConfig) -> StudyConfig:
+    """Options of a study whose trainings' are given: of these it is Keras' to find the weights, as of any other."""
+    return StudyConfig(**dataclasses.asdict(config), weights=("imagenet",) if training.weights == "imagenet" else ())
 
 
 def _declared(name: str) -> click.Command:
@@ -52,12 +56,21 @@ def _declared(name: str) -> click.Command:
     @out_option("the study")
     @options_of(StudyConfig)
     def command(data_folders, out, **values):
-        _run(name, data_folders, out, take(StudyConfig, values))
+        run_study(name, data_folders, out, take(StudyConfig, values))
 
     return command
 
 
-def _run(name: str, data_folders, out: str, config: StudyConfig, adapt: Callable | None = None) -> None:
+def run_study(name: str, data_folders, out: str, config: StudyConfig, adapt: Callable | None = None) -> None:
+    """Run a study, print its table and say what it found.
+
+    Args:
+        name: of its file.
+        data_folders: as they were typed.
+        out: folder of the study.
+        config: options.
+        adapt: gives a study whose cells are options the cells.
+    """
     from medimg.preparation.builtin import resolve
     from medimg.studies.page import worded
     from medimg.studies.study import run
@@ -82,5 +95,6 @@ def _without_secret(words: list[str]) -> list[str]:
 
 
 for _name in names():
-    if _name != PRIVACY:
-        study.add_command(_declared(_name))
+    study.add_command(_declared(_name))
+# Whose options make its cells; other rooms put theirs in the place of a declared one likewise.
+study.add_command(privacy_utility)

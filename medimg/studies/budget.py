@@ -61,10 +61,11 @@ def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
         cost: that the pilot predicts.
         seconds: that there are.
     """
-    needed = [cell for cell in study.cells if cell.label in study.claimed] or list(study.cells[:1])
+    needed = [cell for cell in study.cells if cell.label in study.claimed]
     # Where even the shortest does not fit, the costliest waits for a larger budget: all of them would teach nothing.
-    while len(needed) > 1 and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
+    while needed and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
         needed.remove(max(needed, key=lambda cell: cell.cost))
+    needed = needed or [min((cell for cell in study.cells if not cell.votes), key=lambda cell: cell.cost)]
     fixed, whole = (sum(cost.of(cell, Scale(length)) for cell in needed) for length in (0.0, 1.0))
     if whole <= seconds:
         return Scale()
@@ -73,8 +74,33 @@ def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
     return Scale(length, min(1.0, max(SHORTEST.rows, room / length)))
 
 
+def order(study: Study, cost: Cost | None, scale: Scale, seconds: float) -> list[Cell]:
+    """The cells of a seed as they are run: those that a claim needs first, of what can't fit at all the cheapest.
+
+    Args:
+        study: with the cells that were asked for.
+        cost: that the pilot predicts; None: there is no budget.
+        scale: of all cells.
+        seconds: that there are.
+    """
+
+    def place(cell: Cell) -> tuple:
+        too_long = cost.of(cell, scale) if cost and not cell.votes else 0.0
+        return (too_long if too_long > seconds else 0.0, cell.label not in study.claimed, bool(cell.votes))
+
+    return sorted(study.cells, key=place)
+
+
 def fits(ahead: Cell, cost: Cost, scale: Scale, done: Sequence[tuple[Cell, Done]], left: float) -> bool:
-    """Whether another cell fits into the seconds left, by what those that are done took against their prediction."""
+    """Whether another cell fits, by what those that are done took against their prediction.
+
+    Args:
+        ahead: the cell.
+        cost: that the pilot predicted.
+        scale: of all cells.
+        done: cells that are finished.
+        left: seconds, and those that the cell's steps took which are done already.
+    """
     return cost.of(ahead, scale) * _pace(cost, scale, done) <= left
 
 

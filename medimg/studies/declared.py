@@ -4,7 +4,8 @@
 its options, in order; `groups` and `cells`: name -> step -> options beside those, or null: without this step; of a cell
 also `groups` that it is in, `cost` (seconds over the first cell's), `votes` (cells that it is an ensemble of), `data`
 (number of the Dataset); `kinds`: tables or images -> step -> options beside those; `by_model`: cells are models;
-`metrics`: title -> where a step's result has it; `figure`: titles; `claims`; `notes`.
+`metrics`: title -> where a step's result has it, `{cell}` for the cell's name, or
+other titles -> `most` or `least`: the mean rank in its group by these; `figure`: titles; `claims`; `notes`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -92,7 +93,7 @@ class Study:
     needs: tuple[str, ...]
     seeds: int
     cells: tuple[Cell, ...]
-    metrics: dict[str, str]
+    metrics: dict[str, str | dict[str, str]]
     figure: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = field(default=())

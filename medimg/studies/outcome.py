@@ -11,6 +11,7 @@ from medimg.evaluation.metrics import METRICS
 from medimg.run import Run
 from medimg.studies.declared import Study
 from medimg.studies.measured import Value, measured_at
+from medimg.studies.ranks import mean_ranks
 from medimg.studies.running import Done, Scale
 
 
@@ -44,12 +45,20 @@ class Outcome:
 
     def values(self) -> dict[str, dict[str, list[Value]]]:
         """Label -> title -> a value a seed, where it was measured."""
-        table = {}
-        for label, seeds in self.done.items():
+        paths = {title: where for title, where in self.study.metrics.items() if isinstance(where, str)}
+        table, groups = {}, {}
+        for cell in self.study.cells:
             each = {
-                title: [measured_at(one.results, path) for one in seeds] for title, path in self.study.metrics.items()
+                title: [measured_at(one.results, path.replace("{cell}", cell.name)) for one in self.done[cell.label]]
+                for title, path in paths.items()
             }
-            table[label] = {title: [v for v in values if v is not None] for title, values in each.items()}
+            table[cell.label] = {title: [v for v in values if v is not None] for title, values in each.items()}
+            if self.done[cell.label]:
+                groups.setdefault(cell.group, {})[cell.label] = table[cell.label]
+        for title in self.study.metrics.keys() - paths.keys():
+            for cells in groups.values():
+                for label, ranks in mean_ranks(cells, self.study.metrics[title]).items():
+                    table[label][title] = ranks
         return table
 
     def paired(self, first: str, second: str, title: str) -> list[Value] | None:
@@ -63,7 +72,8 @@ class Outcome:
         Returns:
             None where it is no metric of a Run, or the Runs were tested on different rows.
         """
-        step, _, name = self.study.metrics[title].partition(".metrics.")
+        where = self.study.metrics[title]
+        step, _, name = where.partition(".metrics.") if isinstance(where, str) else ("", "", "")
         if name not in METRICS:
             return None
         return _paired(self.done[first], self.done[second], step, METRICS.index(name), self.bootstrap)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from medimg import __version__, atomic
 from medimg.data.dataset import SPLITS, Dataset
@@ -16,7 +17,7 @@ from medimg.untrusted.json_file import read_json
 
 RESULT = "result.json"
 # Steps that leave the Dataset that the cell is about from then on.
-MAKES_DATA = ("thin", "genes", "extend")
+MAKES_DATA = ("thin", "divide", "genes", "extend")
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,28 @@ class Done:
     Attributes:
         results: step -> its result.
         folders: step -> its folder.
-        seconds: of all its steps, when they were run.
+        took: step -> its seconds, when it was run.
         key: what it depended on.
     """
 
     results: dict
     folders: dict[str, Path]
-    seconds: float
+    took: dict[str, float]
     key: str
+
+    @property
+    def seconds(self) -> float:
+        """Of all its steps."""
+        return sum(self.took.values())
+
+
+class _Place(NamedTuple):
+    """A step of a cell, its options, what it depends on, and its folder."""
+
+    step: str
+    options: dict
+    key: str
+    folder: Path
 
 
 class Runner:
@@ -85,18 +100,28 @@ class Runner:
             members: whose Runs it is a vote of.
         """
         votes = tuple(one.folders["train"] for one in members)
+        data, folders, results, took, places = self.data[cell.data], {}, {}, {}, self._places(cell, seed, members)
+        for step, options, _, folder in places:
+            inputs = Inputs(data, self.data, dict(folders), votes, self.bootstrap, self.shared)
+            record = self._kept(folder) or self._run(step, inputs, folder, options)
+            folders[step], results[step], took[step] = folder / "done", record["result"], record["seconds"]
+            if step in MAKES_DATA:
+                data = folders[step]
+        return Done(results, folders, took, places[-1].key)
+
+    def kept_seconds(self, cell: Cell, seed: int, members: Sequence[Done] = ()) -> float:
+        """What the steps of a cell took that are done already, for another cell or by a run before."""
+        records = (self._kept(place.folder) for place in self._places(cell, seed, members))
+        return sum(record["seconds"] for record in records if record)
+
+    def _places(self, cell: Cell, seed: int, members: Sequence[Done]) -> list["_Place"]:
+        places = []
         key = _hashed(self._keys, cell.data, self.bootstrap, [one.key for one in members])
-        data, folders, results, seconds = self.data[cell.data], {}, {}, 0.0
         for step, its in cell.steps:
             options = {**its, "seed": seed}
             key = _hashed(key, step, options, self._content_of(its.get("weights", "")))
-            folder = self.out / "work" / f"{step}-{key[:12]}"
-            inputs = Inputs(data, self.data, dict(folders), votes, self.bootstrap, self.shared)
-            record = self._kept(folder) or self._run(step, inputs, folder, options)
-            folders[step], results[step], seconds = folder / "done", record["result"], seconds + record["seconds"]
-            if step in MAKES_DATA:
-                data = folders[step]
-        return Done(results, folders, seconds, key)
+            places.append(_Place(step, options, key, self.out / "work" / f"{step}-{key[:12]}"))
+        return places
 
     def _content_of(self, weights: str) -> str:
         """SHA-256 of a file of weights, or of a Run's, which others of its name may replace."""

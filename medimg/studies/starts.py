@@ -12,6 +12,9 @@ from medimg.studies.declared import Cell
 
 # Of whatever model: a file that no hash tells of, or Keras' own.
 _ANY = "*"
+# Seconds of a backbone that is trained through, forward and back in each of some epochs, over those of a frozen one,
+# whose features are computed once.
+_THROUGH = 10.0
 RANDOM = "random weights (no ImageNet weights of it here)"
 
 
@@ -41,7 +44,7 @@ def settle(cells: Sequence[Cell], weights: Sequence[str]) -> tuple[tuple[Cell, .
 
 
 def _settled(cell: Cell, files: dict[str, str]) -> tuple[Cell, str]:
-    words, steps = "", []
+    words, steps, cost = "", [], cell.cost
     for step, its in cell.steps:
         options = its
         if options.get("weights") == "imagenet" and not cell.votes:
@@ -54,10 +57,11 @@ def _settled(cell: Cell, files: dict[str, str]) -> tuple[Cell, str]:
                 arguments = {**options.get("model_arg", {}), **parsed_family(family)[1]}
                 options = {**options, "weights": file, "model_arg": arguments}
             else:
+                cost *= _THROUGH if options.get("freeze", "none") != "none" else 1.0
                 words, options = RANDOM, {**options, "weights": "none", "freeze": "none", "head_start": "random"}
                 options = {key: value for key, value in options.items() if value not in ("none", "random")}
         steps.append((step, options))
-    return replace(cell, steps=tuple(steps)), words
+    return replace(cell, steps=tuple(steps), cost=cost), words
 
 
 def _of(options: dict, files: dict[str, str]) -> tuple[str, str]:

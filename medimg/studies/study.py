@@ -60,7 +60,9 @@ def run(
     with Shared() as shared:
         runner = Runner(data, out, config.bootstrap, shared)
         scale, done, cuts = _ran(study, runner, seeds, config.budget and 60 * config.budget, progress)
-    seconds = sum(one.seconds for its in done.values() for one in its)
+    # Of steps that several cells share once.
+    took = {one.folders[step]: its for each in done.values() for one in each for step, its in one.took.items()}
+    seconds = sum(took.values())
     named = tuple(one.name for one in datasets)
     outcome = Outcome(study, seeds, scale, cuts, starts, done, named, seconds, command, config.bootstrap)
     votes = {cell.label for cell in cells if cell.votes}
@@ -83,16 +85,17 @@ def _ran(
         scale = budget.scale_for(study, cost, seconds - cost.pilot)
     done: dict[str, list[Done]] = {cell.label: [] for cell in study.cells}
     finished: list[tuple[Cell, Done]] = []
-    order = sorted(study.cells, key=lambda cell: (cell.label not in study.claimed, bool(cell.votes)))
+    order = budget.order(study, cost, scale, seconds or 0.0)
     jobs = [(seed, cell) for seed in range(seeds) for cell in order]
     for number, (seed, cell) in enumerate(jobs, 1):
         members = [done[label] for label in cell.voters]
-        left = (seconds or 0.0) - (time.monotonic() - started)
-        late = cost and finished and not budget.fits(cell, cost, scale, finished, left)
-        if not late and len(done[cell.label]) == seed and all(len(its) > seed for its in members):
-            one = runner.run(scale.applied(cell), seed, [its[seed] for its in members])
-            finished.append((cell, one))
-            done[cell.label].append(one)
+        if len(done[cell.label]) == seed and all(len(its) > seed for its in members):
+            job = (scale.applied(cell), seed, [its[seed] for its in members])
+            left = (seconds or 0.0) - (time.monotonic() - started) + runner.kept_seconds(*job)
+            if not cost or not finished or budget.fits(cell, cost, scale, finished, left):
+                one = runner.run(*job)
+                finished.append((cell, one))
+                done[cell.label].append(one)
         if progress:
             progress(number, len(jobs))
     return scale, done, budget.cuts(study, seeds, cost, seconds, scale, done) if cost else ()

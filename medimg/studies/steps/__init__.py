@@ -15,7 +15,7 @@ from typing import Any
 from medimg.errors import InputError
 
 _HERE = "medimg.studies.steps"
-_NAMED = {name: f"{_HERE}.{name}" for name in ("thin", "genes", "extend", "train", "validate", "audit")}
+_NAMED = {name: f"{_HERE}.{name}" for name in ("thin", "divide", "genes", "extend", "train", "validate", "audit")}
 
 
 class Shared(ExitStack):

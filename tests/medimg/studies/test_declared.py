@@ -1,5 +1,6 @@
 """Studies that their files declare: each to its end on drawn data, taken up again, cut to a time, mistyped."""
 
+import dataclasses
 import html
 import json
 import math
@@ -78,12 +79,15 @@ def test_a_file_declares_what_its_commands_take(name):
     assert len(set(labels)) == len(labels)
     assert study.claimed - {""} <= set(labels)
     assert {*study.figure, *(claim.metric for claim in study.claims)} <= set(study.metrics)
+    paths = [where for where in study.metrics.values() if isinstance(where, str)]
+    for where in study.metrics.values():
+        assert isinstance(where, str) or set(where) <= set(study.metrics)
     for cell in study.cells:
         assert set(cell.votes) <= {other.name for other in study.cells if other.group == cell.group}
         for step, options in cell.steps:
             if step in CONFIGS:
                 CONFIGS[step].from_dict({key: v for key, v in options.items() if key != "on"})
-            assert {path.split(".")[0] for path in study.metrics.values()} <= {step for step, _ in cell.steps}
+            assert {path.split(".")[0] for path in paths} <= {step for step, _ in cell.steps}
 
 
 @pytest.mark.slow
@@ -146,12 +150,20 @@ def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
     assert budget.scale_for(study, cost, 50) == Scale(0.3, pytest.approx(0.5))
     # At 30% and 25% they take 35 s; with 20 s the costlier waits.
     assert budget.scale_for(study, cost, 20) == Scale(0.3, pytest.approx(1 / 3))
+    # Where neither fits it is the cheapest of all that is run, and the costliest last.
+    costs = {"a": 9, "b": 1, "c": 8}
+    dear = tuple(dataclasses.replace(cell, cost=costs[cell.name]) for cell in cells)
+    dear = dataclasses.replace(study, cells=dear)
+    assert budget.scale_for(dear, cost, 40) == Scale(0.3, pytest.approx(1.0))
+    assert [cell.name for cell in budget.order(dear, cost, Scale(0.3), 40)] == ["b", "c", "a"]
+    assert [cell.name for cell in budget.order(dear, cost, Scale(0.3), 400)] == ["a", "c", "b"]
+    assert [cell.name for cell in budget.order(dear, None, Scale(), 0)] == ["a", "c", "b"]
     # Two cells of 110 s each took 400: what was cut is said with its reason.
-    done = {"a": [Done({}, {}, 200.0, "")], "b": [], "c": [Done({}, {}, 200.0, "")]}
+    done = {"a": [Done({}, {}, {"train": 200.0}, "")], "b": [], "c": [Done({}, {}, {"train": 200.0}, "")]}
     first = budget.cuts(study, 3, cost, 600, Scale(), done)[0]
     slower = "(cells took 1.8 times what was predicted)"
     assert first == f"the whole was predicted to take 16 min 30 s {slower}, and 10 min 0 s were given"
-    done["a"] = done["c"] = [Done({}, {}, 120.0, "")]
+    done["a"] = done["c"] = [Done({}, {}, {"train": 120.0}, "")]
     assert "times what" not in budget.cuts(study, 3, cost, 600, Scale(), done)[0]
     assert Scale(0.5).applied(cells[0]).steps == (("train", {"epochs": 5}),)
     assert Scale(1.0, 0.5).applied(cells[0]).steps[0] == ("thin", {"fraction": 0.5})
@@ -206,7 +218,7 @@ def test_what_is_kept_is_of_the_same_pixels_weights_and_code(tmp_path, monkeypat
 def test_what_a_cell_is_predicted_to_take_is_its_own(data, tmp_path):
     """Of whichever cell the pilot was: the first that was asked for may be the costliest."""
     costly = Cell("", "costly", (("train", {"epochs": 10}),), cost=4.0)
-    done = Done({"train": {"times": 2, "seconds_each": 6.0}}, {}, 20.0, "")
+    done = Done({"train": {"times": 2, "seconds_each": 6.0}}, {}, {"train": 20.0}, "")
 
     class Piloted(Runner):
         def run(self, cell, seed, members=()):
@@ -234,6 +246,9 @@ def test_where_weights_start_is_said_as_far_as_it_is_known(tmp_path):
     assert starts == {"a": "mine.h5, not known by its hash, all trained"}
     assert dict(cell.steps)["train"]["weights"] == str(unknown)
     assert settle(cells, ["none"])[1] == {"a": RANDOM}
+    # Whose backbone was to be frozen takes longer without weights; that of one that is trained anyhow does not.
+    frozen = [Cell("", "a", (("train", {"model": "vgg19", "weights": "imagenet", "freeze": "backbone"}),))]
+    assert settle(frozen, ["none"])[0][0].cost > 1 == settle(cells, ["none"])[0][0].cost
     assert settle(cells, ["imagenet"])[1] == {"a": "ImageNet weights (vgg19), all trained"}
 
 

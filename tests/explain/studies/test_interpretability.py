@@ -1,0 +1,66 @@
+"""The study interpretability: a cell a method and control of each model, scored on the same images, ranked."""
+
+import json
+
+import numpy as np
+import pytest
+
+import cli  # noqa: F401 - names the steps of the other rooms
+from explain.config import InterpretabilityConfig
+from explain.studies.interpretability import with_methods
+from medimg.config import TrainConfig
+from medimg.studies.declared import load
+from tests.command import medimg
+from tests.datasets import write_dataset
+
+pytestmark = pytest.mark.final_figures
+SMALL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", 32, "--epochs", 1)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("maps") / "images", 40)
+
+
+def test_models_start_from_weights_where_they_can(images):
+    config = InterpretabilityConfig(method=("gradcam", "occlusion"))
+    given = TrainConfig(epochs=3).with_given_names(["epochs"])
+    cells = with_methods(load("interpretability"), images, config, given).cells
+    assert [cell.name for cell in cells if cell.group == "mobilenet"] == [
+        "gradcam",
+        "occlusion",
+        "(random)",
+        "(centre)",
+        "(edges)",
+    ]
+    options = {cell.group: dict(cell.steps)["train"] for cell in cells}
+    assert "weights" not in options["baseline_cnn"]
+    assert (options["mobilenet"]["weights"], options["mobilenet"]["freeze"]) == ("imagenet", "backbone")
+    assert {one["epochs"] for one in options.values()} == {3}
+    given = TrainConfig(weights="none").with_given_names(["weights"])
+    cells = with_methods(load("interpretability"), images, config, given).cells
+    assert not any("freeze" in dict(cell.steps)["train"] for cell in cells)
+
+
+@pytest.mark.slow
+def test_methods_are_scored_on_one_training_and_ranked(images, tmp_path):
+    words = ("study", "interpretability", images.root, "--out", tmp_path, "--model", "baseline_cnn", *SMALL)
+    words += ("--method", "gradcam", "--method", "hirescam", "--score-count", 4, "--samples", 10)
+    result = medimg(*words)
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "study.json").read_text())
+    rows = {row["cell"]: row["metrics"] for row in content["rows"]}
+    assert list(rows) == ["gradcam", "hirescam", "(random)", "(centre)", "(edges)"]
+    assert len(list(tmp_path.glob("work/train-*"))) == 1
+    # The controls are those of the first method's explanation.
+    assert len(list(tmp_path.glob("work/explain-*"))) == 2
+    less = ("deletion", "randomisation")
+    for cell, its in rows.items():
+        ranks = []
+        for title in (title for title in its if title != "mean rank"):
+            values = [other[title]["value"] for other in rows.values() if title in other]
+            better = [(v < its[title]["value"]) == (title in less) for v in values if v != its[title]["value"]]
+            ranks.append(1 + sum(better) + (values.count(its[title]["value"]) - 1) / 2)
+        assert its["mean rank"]["value"] == pytest.approx(np.mean(ranks)), cell
+    assert all(its["insertion"]["low"] is not None for its in rows.values())
+    assert "(random)" in (tmp_path / "study.html").read_text()
