@@ -75,15 +75,13 @@ def review(run_folder, **values):
 def interpretability(data_folder, out, **values):
     """Cells by model and method, all with these options of training."""
     methods, config, training = (take(kind, values) for kind in (InterpretabilityConfig, StudyRunConfig, TrainConfig))
-    from explain.studies.interpretability import with_methods
 
-    run_study(
-        _INTERPRETABILITY,
-        [data_folder],
-        out,
-        of_trainings(config, training),
-        lambda it, data: with_methods(it, data[0], methods, training),
-    )
+    def adapt(study, datasets):
+        from explain.studies.interpretability import with_methods
+
+        return with_methods(study, datasets[0], methods, training)
+
+    run_study(_INTERPRETABILITY, [data_folder], out, of_trainings(config, training), adapt)
 
 
 def map_saver(run, folder: Path):

@@ -267,6 +267,10 @@ def dossier(run_folder, out, key, site_log):
 def hospitals(data_folder, out, **values):
     """Cells by algorithm."""
     algorithms, config = take(HospitalsConfig, values), take(StudyConfig, values)
-    from federated.studies.algorithms import with_algorithms
 
-    run_study(_HOSPITALS, [data_folder], out, config, lambda it, _: with_algorithms(it, algorithms))
+    def adapt(study, _):
+        from federated.studies.algorithms import with_algorithms
+
+        return with_algorithms(study, algorithms)
+
+    run_study(_HOSPITALS, [data_folder], out, config, adapt)

@@ -200,7 +200,7 @@ ALWAYS = {
     PrivacyUtilityConfig: "epsilon",
     # What a study does not set is refused beside it.
     StudyConfig: "seeds budget cell weights model model_arg epochs rounds image_size normalize bootstrap",
-    HospitalsConfig: "seeds rounds strategy tune",
+    HospitalsConfig: "strategy tune",
     SynthesizeConfig: "partition engine dp_epsilon dp_noise_multiplier model count class_mix rare_classes epochs "
     "batch_size seed "
     # Not options of this command.
