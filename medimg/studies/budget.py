@@ -50,7 +50,10 @@ def pilot(runner: Runner, cell: Cell) -> Cost:
     each = {step: result.get("seconds_each") or 0.0 for step, result in done.results.items()}
     trained = sum(full.get(step, 1) * seconds for step, seconds in each.items()) / scale.rows
     spent = sum(result.get("times", 0) * each[step] for step, result in done.results.items())
-    return Cost(max(0.0, done.seconds - spent) / cell.cost, trained / cell.cost, done.seconds)
+    # What judges or attacks takes longer of more rows; a training's own start-up does not.
+    judged = sum(its for step, its in done.took.items() if not done.results[step].get("times"))
+    fixed = max(0.0, done.seconds - judged - spent) + judged / scale.rows
+    return Cost(fixed / cell.cost, trained / cell.cost, done.seconds)
 
 
 def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:

@@ -19,8 +19,8 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
 
     synthesize(inputs.data, folder, config, resume=begun, overwrite=not begun and folder.exists(), listener=listener)
     epochs = config.epochs or 0
-    # What is told of last is the training; images are decoded before.
-    of_training = [(share, moment) for stage, share, moment in progress if stage == progress[-1][0]]
+    # Images are decoded before the training, and made after it.
+    of_training = [(share, moment) for stage, share, moment in progress if stage not in ("decode", "images")]
     seconds = 0.0
     if epochs and len(of_training) > 1:
         (first, began), (last, ended) = of_training[0], of_training[-1]

@@ -230,6 +230,23 @@ def test_what_a_cell_is_predicted_to_take_is_its_own(data, tmp_path):
     assert cost.of(Cell("", "cheap", ()), Scale()) == pytest.approx((8 + 60) / 4)
 
 
+def test_what_judges_is_predicted_for_all_rows(data, tmp_path, monkeypatch):
+    """A training's start-up is as long on a part of the rows as on all."""
+    monkeypatch.setattr(budget, "PILOT_ROWS", len(data["images"].rows("train")) / 4)
+    took = {"thin": 0.0, "train": 20.0, "audit": 3.0}
+    done = Done({"thin": {}, "train": {"times": 2, "seconds_each": 6.0}, "audit": {}}, {}, took, "")
+
+    class Piloted(Runner):
+        def run(self, cell, seed, members=()):
+            return done
+
+    cell = Cell("", "a", (("train", {"epochs": 10}), ("audit", {})))
+    with Shared() as shared:
+        cost = budget.pilot(Piloted([data["images"].root], tmp_path, 20, shared), cell)
+    # Eight seconds of start-up, the attack on four times as many rows, ten epochs of four times as many.
+    assert cost.of(cell, Scale()) == pytest.approx(8 + 4 * 3 + 4 * 60)
+
+
 def test_models_that_are_asked_for_begin_as_the_study_has_them():
     cells = study._chosen_cells(load("architectures"), StudyConfig(model=("resnet50", "densenet121", "baseline_cnn")))
     assert [cell.label for cell in cells] == ["ResNet50", "densenet121", "baseline CNN"]
