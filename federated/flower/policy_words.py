@@ -53,13 +53,13 @@ def sentences(policy: Policy) -> list[str]:
 
 
 def _of_statistics(policy: Policy) -> str:
-    told = "Counts and sums of its training rows leave, down to how often each value of a column occurs"
+    sentence = "Counts and sums of its training rows leave, down to how often each value of a column occurs"
     if policy.secure == "optional":
         return (
-            f"{told}: with --secure in masked sums of all sites, else its own as they are; 'secure: required' "
+            f"{sentence}: with --secure in masked sums of all sites, else its own as they are; 'secure: required' "
             "lets them leave in masked sums alone."
         )
-    return f"{told}: in masked sums of all sites, of {policy.fewest_sites} or more, never alone."
+    return f"{sentence}: in masked sums of all sites, of {policy.fewest_sites} or more, never alone."
 
 
 def _privacy(policy: Policy) -> str:
