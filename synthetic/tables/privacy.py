@@ -75,8 +75,8 @@ def features_of(dataset: Dataset, config: SynthesizeConfig) -> tuple[Feature, ..
     Raises:
         InputError: an option states nothing of a column of this table.
     """
-    found = public.stated(dataset, config)
-    return tuple(f for f in found if f.is_input and (f.name != public.SITE.name or f.categories))
+    features = public.stated(dataset, config)
+    return tuple(f for f in features if f.is_input and (f.name != public.SITE.name or f.categories))
 
 
 def guarantee(out: Path, model: str) -> tuple[str, dict]:

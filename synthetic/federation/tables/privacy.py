@@ -100,8 +100,8 @@ class ClientsPrivacy:
         drawn, draws, keys, self.sizes, divisors = {}, {}, {}, {}, {}
         for number, (name, rows) in enumerate(sites.items()):
             place = self.out / "checkpoints" / "clients" / str(number)
-            own = {**config.given(), "client": name}
-            secret = secret_of(place, own, data, config.dp_seed)
+            options = {**config.given(), "client": name}
+            secret = secret_of(place, options, data, config.dp_seed)
             patients = rows["patient"].to_numpy()
             units = Units.of(patients)
             self.sizes[name] = coarse(len(units))
@@ -209,7 +209,9 @@ class ClientsPrivacy:
             expected_units=max(expected.values()),
         )
         circumstances = Circumstances(search=True, fixed_seed=config.dp_seed is not None)
-        return Ledger(spending, terms, circumstances, accounts, lambda told: [*assumptions(told), *_SENTENCES])
+        return Ledger(
+            spending, terms, circumstances, accounts, lambda of_training: [*assumptions(of_training), *_SENTENCES]
+        )
 
 
 def weights_of_marginals(shares: np.ndarray, choices: tuple[np.ndarray, ...], privacy: ClientsPrivacy) -> np.ndarray:
