@@ -44,6 +44,7 @@ def require(present: int, threshold: int, stage: str, reasons: dict[str, str] | 
     refused = "; ".join(f"{name!r} {reason}" for name, reason in (reasons or {}).items())
     raise TooFewClientsError(
         f"secure aggregation: {present} clients at stage '{stage}', the threshold is {threshold}; nothing of this "
-        f"round is revealed{f' ({refused})' if refused else ''}; repeat it with more clients or a lower --secure-threshold",
+        f"round is revealed{f' ({refused})' if refused else ''}; repeat it with more clients or a lower "
+        "--secure-threshold",
         reasons,
     )
