@@ -44,8 +44,6 @@ class Worker:
     Args:
         port: to listen on; None: any free one.
         concurrent: clients computed at once; None: as many as there are.
-        folder: with subfolders `spool`, its working folder, and `root`, an empty one: isolated, it sees nothing else
-            of the disk but system libraries. None: the disk as it is.
         isolated: True: or not at all; False: not shut off, on every interface; None: where the system allows it.
 
     Raises:
@@ -53,14 +51,8 @@ class Worker:
         OSError: the port can't be had.
     """
 
-    def __init__(
-        self,
-        port: int | None = None,
-        concurrent: int | None = None,
-        folder: Path | None = None,
-        isolated: bool | None = None,
-    ):
-        self._concurrent, self._folder = concurrent, folder
+    def __init__(self, port: int | None = None, concurrent: int | None = None, isolated: bool | None = None):
+        self._concurrent = concurrent
         self.isolated = isolated is not False
         with listening(_HOST, port or 0) as listener:
             self.port = listener.getsockname()[1]
@@ -108,7 +100,6 @@ class Worker:
             "report": report,
             "port": self.port,
             "command": self._command(),
-            "folder": str(self._folder) if self._folder else None,
         }
         script = str(Path(__file__).with_name("enclosure.py"))
         try:
@@ -131,7 +122,6 @@ class Worker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            cwd=self._folder / "spool" if self._folder else None,
             pass_fds=descriptors,
             # Ctrl-C is for us: we then end the worker between two rounds, not the terminal in the middle of one.
             start_new_session=True,
