@@ -199,15 +199,7 @@ class ClientsPrivacy:
             name: Account(plan.mechanism, draws[name], {"expected_patients": expected[name]})
             for name, plan in plans.items()
         }
-        terms = Terms(
-            unit="patient",
-            mechanism=_MECHANISM,
-            composition=DISJOINT,
-            delta=config.dp_delta,
-            budget_epsilon=config.dp_epsilon,
-            l2_norm_clip=config.dp_clip,
-            expected_units=max(expected.values()),
-        )
+        terms = Terms.of(config, max(expected.values()), mechanism=_MECHANISM, composition=DISJOINT)
         circumstances = Circumstances(search=True, fixed_seed=config.dp_seed is not None)
         return Ledger(
             spending, terms, circumstances, accounts, lambda of_training: [*assumptions(of_training), *_SENTENCES]
