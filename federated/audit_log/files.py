@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from federated.audit_log.chain import Entry, canonical, plain
+from federated.audit_log.chain import Entry, canonical
 from federated.audit_log.rounds import standing_end, standing_rounds
+from medimg.atomic import finite
 from medimg.untrusted.json_file import parse_json
 
 FEDERATION, ROUNDS, MODEL = "federation.json", "rounds.csv", "model.keras"
@@ -260,4 +261,4 @@ def _json(path: Path, comparison: Comparison) -> dict | None:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(canonical({"value": plain(value)})).hexdigest()
+    return hashlib.sha256(canonical({"value": finite(value)})).hexdigest()

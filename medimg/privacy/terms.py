@@ -1,7 +1,6 @@
 """What a private training promises, and the account of each site where several share it."""
 
 from dataclasses import dataclass
-
 from typing import Self
 
 from medimg.errors import InputError

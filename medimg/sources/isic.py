@@ -15,6 +15,7 @@ from medimg.sources.base import Scan, Source, task_of, to_records
 from medimg.sources.folder import class_files, class_root, left_out, reader
 from medimg.sources.given_table import need_columns, read_table
 from medimg.sources.image_files import ImageFiles
+from medimg.sources.label_table import named_table
 from medimg.sources.table_of_images import scan_rows
 from medimg.sources.tree import files_below, need_folder
 from medimg.style.words import listed
@@ -156,10 +157,7 @@ def _label_column(table) -> str:
 
 def _table(folder: Path, root: Path, labels: str | None) -> Path | None:
     if labels is not None:
-        place = next((place for place in (Path(labels), folder / labels) if place.is_file()), None)
-        if place is None:
-            raise InputError(f"--labels {labels}: no such file, nor in {folder}")
-        return place
+        return named_table(folder, labels)
     tables = sorted({*folder.glob("*metadata*.csv"), *root.glob("*metadata*.csv")})
     if len(tables) > 1:
         raise InputError(
