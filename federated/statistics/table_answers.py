@@ -45,12 +45,12 @@ def training_rows(table: Dataset, known: list[str] | None) -> pd.DataFrame:
 
 def missing(dataset: Dataset, request: dict) -> np.ndarray:
     """Rows, and how many of them lack each column of the schema, whatever `known` says."""
-    return _missing(*_own(dataset, {**request, "known": None}))
+    return _missing(*_learnt_from(dataset, {**request, "known": None}))
 
 
 def complete(dataset: Dataset, request: dict) -> np.ndarray:
     """The same of the rows that know what must be known."""
-    return _missing(*_own(dataset, request))
+    return _missing(*_learnt_from(dataset, request))
 
 
 def _missing(table: Dataset, rows: pd.DataFrame) -> np.ndarray:
@@ -61,7 +61,7 @@ def _missing(table: Dataset, rows: pd.DataFrame) -> np.ndarray:
 def categories(dataset: Dataset, request: dict) -> np.ndarray:
     """The names and counts of the categories of each column, in a sketch of `cells`."""
     names = request["columns"]
-    return sketched(_categories_of(*_own(dataset, request), names), names, cells_of(request))
+    return sketched(_categories_of(*_learnt_from(dataset, request), names), names, cells_of(request))
 
 
 def _categories_of(table: Dataset, rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, dict[str, int]]]:
@@ -74,11 +74,10 @@ def _categories_of(table: Dataset, rows: pd.DataFrame, names: list[str]) -> Iter
 
 def counts_between(dataset: Dataset, request: dict) -> np.ndarray:
     """Of each interval [column, low, high] of keys, how many known values lie in each of its `bins` equal parts."""
+    table, rows = _learnt_from(dataset, request)
     return counts_of(
         request,
-        lambda names: (
-            (column.name, to_keys(values, column.type)) for column, values in _columns(*_own(dataset, request), names)
-        ),
+        lambda names: ((column.name, to_keys(one, column.type)) for column, one in _columns(table, rows, names)),
     )
 
 
@@ -117,7 +116,7 @@ def sums(dataset: Dataset, request: dict) -> np.ndarray:
     """Of each [column, shift, scale] the sum of its known values' distances from the shift, or of their squares."""
     asked, power = {name: (shift, scale) for name, shift, scale in request["columns"]}, _natural(request["power"], 2)
     totals = dict.fromkeys(asked, 0.0)
-    for column, values in _columns(*_own(dataset, request), list(asked)):
+    for column, values in _columns(*_learnt_from(dataset, request), list(asked)):
         totals[column.name] = float((_within(values, *asked[column.name]) ** power).sum())
     return np.array(list(totals.values()))
 
@@ -129,7 +128,7 @@ def class_sums(dataset: Dataset, request: dict) -> np.ndarray:
     class, without and with it). Columns are as far from `shifts` as `scales` say; `fewest` is the site's own: a group
     of fewer patients is not told.
     """
-    table, rows = _own(dataset, request)
+    table, rows = _learnt_from(dataset, request)
     preprocessing = Preprocessing.from_dict(request["preprocessing"])
     require_inputs(table, preprocessing.inputs)
     shifts, scales = (np.asarray(request[name], np.float64) for name in ("shifts", "scales"))
@@ -209,7 +208,7 @@ def _groupings(table: Dataset, rows: pd.DataFrame, by: str) -> tuple[np.ndarray,
     return targets.T.astype(np.int64), 2
 
 
-def _own(dataset: Dataset, request: dict) -> tuple[Dataset, pd.DataFrame]:
+def _learnt_from(dataset: Dataset, request: dict) -> tuple[Dataset, pd.DataFrame]:
     table = agreed(dataset, Schema.from_dict(request["schema"]))
     rows = training_rows(table, request.get("known"))
     # Whoever asks says what must be known, and so chooses rows.
