@@ -74,11 +74,12 @@ def _categories_of(table: Dataset, rows: pd.DataFrame, names: list[str]) -> Iter
 
 def counts_between(dataset: Dataset, request: dict) -> np.ndarray:
     """Of each interval [column, low, high] of keys, how many known values lie in each of its `bins` equal parts."""
-    table, rows = _learnt_from(dataset, request)
-    return counts_of(
-        request,
-        lambda names: ((column.name, to_keys(one, column.type)) for column, one in _columns(table, rows, names)),
-    )
+
+    def keys_of(names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+        for column, values in _columns(*_learnt_from(dataset, request), names):
+            yield column.name, to_keys(values, column.type)
+
+    return counts_of(request, keys_of)
 
 
 def counts_of(request: dict, keys_of: Callable[[list[str]], Iterable[tuple[str, np.ndarray]]]) -> np.ndarray:
