@@ -70,7 +70,7 @@ def features(name: str) -> Features:
         forward = forward_function(extractor(model))
         cache = PixelCache.build(data.paths(rows), side, 3, 2.0, Path(folder), "pixels")
         x = np.concatenate([forward(pixels).numpy() for pixels in batches(cache, 32)])
-        found = Features(x, data.targets(rows), rows["patient"].to_numpy(str), len(data.classes))
+        computed = Features(x, data.targets(rows), rows["patient"].to_numpy(str), len(data.classes))
     if "FEATURES" in os.environ:
-        np.savez(kept, **vars(found))
-    return found
+        np.savez(kept, **vars(computed))
+    return computed

@@ -57,9 +57,9 @@ class Patients:
         i, j = place[self.pairs[alive]].T
         squares = self.squares[rows] if z is None else (z**2).sum(1)
         products = self.products[alive] if z is None else (z[i] * z[j]).sum(1)
-        found = np.bincount(self.of_row[rows], squares * (errors**2).sum(1), self.count)
+        alone = np.bincount(self.of_row[rows], squares * (errors**2).sum(1), self.count)
         cross = products * (errors[i] * errors[j]).sum(1)
-        return np.sqrt(np.maximum(found + 2 * np.bincount(self.of_row[rows[i]], cross, self.count), 0))
+        return np.sqrt(np.maximum(alone + 2 * np.bincount(self.of_row[rows[i]], cross, self.count), 0))
 
 
 def trained(train: Features, epsilon: float, how: Steps, generator) -> np.ndarray:
@@ -92,16 +92,18 @@ def trained(train: Features, epsilon: float, how: Steps, generator) -> np.ndarra
 
 def chances(logits: np.ndarray) -> np.ndarray:
     """Softmax."""
-    found = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    return found / found.sum(axis=1, keepdims=True)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def scores(y: np.ndarray, found: np.ndarray) -> tuple[float, float, float]:
+def scores(y: np.ndarray, probabilities: np.ndarray) -> tuple[float, float, float]:
     """AUROC (of several classes the mean of one against the rest), log loss, balanced accuracy of the likeliest."""
-    classes = range(found.shape[1])
-    each = [roc_auc_score(y == k, found[:, k]) for k in (classes if len(classes) > 2 else [1]) if (y == k).any()]
-    recall = [(found[y == k].argmax(1) == k).mean() for k in classes if (y == k).any()]
-    return float(np.mean(each)), log_loss(y, found, labels=list(classes)), float(np.mean(recall))
+    classes = range(probabilities.shape[1])
+    each = [
+        roc_auc_score(y == k, probabilities[:, k]) for k in (classes if len(classes) > 2 else [1]) if (y == k).any()
+    ]
+    recall = [(probabilities[y == k].argmax(1) == k).mean() for k in classes if (y == k).any()]
+    return float(np.mean(each)), log_loss(y, probabilities, labels=list(classes)), float(np.mean(recall))
 
 
 def part(of: Features, rows: np.ndarray) -> Features:
@@ -133,11 +135,11 @@ def judged(of: Features, epsilon: float, options, repeats: int = REPEATS) -> np.
 
 def by_rule(epsilon: float, patients: int) -> Steps:
     """As `medimg train` chooses."""
-    found = private_defaults(
+    settled = private_defaults(
         TrainConfig(model="mobilenet", freeze="backbone", dp_epsilon=epsilon), "image", coarse(patients)
     )
     names = ("optimizer", "learning_rate", "batch_size", "epochs", "dp_clip", "dropout")
-    return Steps(*(found[name][0] for name in names))
+    return Steps(*(settled[name][0] for name in names))
 
 
 if __name__ == "__main__":

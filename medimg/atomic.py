@@ -89,14 +89,12 @@ def cannot_write(path: Path, error: OSError) -> InputError:
 
 
 def finite(content: object) -> object:
-    """Plain values as `write_json` writes them."""
+    """The content with NumPy's numbers and arrays as Python's, and null for NaN and infinity, which JSON lacks."""
     if isinstance(content, dict):
         return {str(key): finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [finite(value) for value in content]
-    if hasattr(content, "item") and getattr(content, "ndim", 1) == 0:
-        content = content.item()
-    elif hasattr(content, "tolist"):
+    if hasattr(content, "tolist"):
         return finite(content.tolist())
     if isinstance(content, float) and not math.isfinite(content):
         return None

@@ -6,10 +6,11 @@ for the idea of one canonical JSON text, here Python's with sorted keys, no blan
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from medimg.atomic import finite
 
 # What stands for the line before the first.
 GENESIS = "0" * 64
@@ -74,7 +75,7 @@ def new_entry(number: int, previous: str, record: dict, timed: bool = True) -> E
     now = datetime.now(UTC)
     exact = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
     at = exact if timed else now.date().isoformat()
-    content = {"number": number, "at": at, "previous": previous, "record": plain(record)}
+    content = {"number": number, "at": at, "previous": previous, "record": finite(record)}
     return Entry(**content, hash=hashlib.sha256(canonical(content)).hexdigest())
 
 
@@ -82,19 +83,6 @@ def canonical(content: dict) -> bytes:
     """The one JSON text of a content."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
-
-
-def plain(content: object) -> object:
-    """The content with NumPy's numbers and arrays as Python's, and null for NaN and infinity, which JSON lacks."""
-    if isinstance(content, dict):
-        return {str(key): plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [plain(value) for value in content]
-    if hasattr(content, "tolist"):
-        return plain(content.tolist())
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    return content
 
 
 def read_line(line: bytes) -> Entry:

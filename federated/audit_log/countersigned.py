@@ -65,10 +65,10 @@ def _signatures(entry: Entry) -> Iterator[tuple[str, object, object]]:
     """Site, its signature, and the head that it says it was told before."""
     record = entry.record
     if record.get("event") == "round":
-        told = dict(record.get("sites") or {})
+        sites = dict(record.get("sites") or {})
         # Whose update counts has signed, or the round was told anew.
-        for name in {**told, **dict.fromkeys(record.get("included") or ())}:
-            one = dict(told.get(name) or {})
+        for name in {**sites, **dict.fromkeys(record.get("included") or ())}:
+            one = dict(sites.get(name) or {})
             yield name, one.get("countersigned"), one.get("before")
     elif record.get("event") == "sites":
         before = dict(record.get("before") or {})

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from federated.audit_log.chain import Entry, canonical, plain
+from federated.audit_log.chain import Entry, canonical
 from federated.audit_log.rounds import standing_end, standing_rounds
+from medimg.atomic import finite
 from medimg.untrusted.json_file import parse_json
 
 FEDERATION, ROUNDS, MODEL = "federation.json", "rounds.csv", "model.keras"
@@ -64,137 +65,137 @@ def compare(root: Path, entries: Sequence[Entry]) -> Comparison:
         root: folder of the log.
         entries: readable records of it, in order.
     """
-    found = Comparison()
+    comparison = Comparison()
     rounds, end = standing_rounds(entries), standing_end(entries)
-    _rounds_table(root / ROUNDS, rounds, end is not None, found)
+    _rounds_table(root / ROUNDS, rounds, end is not None, comparison)
     if end is None:
-        _without_end(root, entries, rounds, found)
-        return found
+        _without_end(root, entries, rounds, comparison)
+        return comparison
     fields = end.get("fields")
     for name, digest in _items(end.get("files")):
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            found.problems.append(f"the log's end names a file outside of its folder: '{name}'")
+            comparison.problems.append(f"the log's end names a file outside of its folder: '{name}'")
         elif not (root / name).is_file():
-            found.problems.append(f"{name}: missing; the log's end has its digest")
+            comparison.problems.append(f"{name}: missing; the log's end has its digest")
         elif name == FEDERATION and fields is not None:
-            _federation(root / name, digest, dict(fields), found)
+            _federation(root / name, digest, dict(fields), comparison)
         elif digest_of(root / name) != digest:
-            found.problems.append(f"{name}: is not the file that the log's end has: it was changed")
+            comparison.problems.append(f"{name}: is not the file that the log's end has: it was changed")
         else:
-            found.compared.append(name)
-    _not_logged(root, {name for name, _ in _items(end.get("files"))}, found)
-    return found
+            comparison.compared.append(name)
+    _not_logged(root, {name for name, _ in _items(end.get("files"))}, comparison)
+    return comparison
 
 
-def _not_logged(root: Path, logged: set[str], found: Comparison) -> None:
+def _not_logged(root: Path, logged: set[str], comparison: Comparison) -> None:
     """Files of which the end has no digest, though it should: models that were put in, and what older logs lack."""
     for path in (*root.glob("*.keras"), *root.glob("sites/*.keras")):
         name = path.relative_to(root).as_posix()
         # A log of rounds alone has no model, and knows of none.
         if name not in logged and MODEL in logged:
-            found.problems.append(f"{name}: is not among the files of the log's end: it was added")
+            comparison.problems.append(f"{name}: is not among the files of the log's end: it was added")
     for name in DESCRIBING:
         if name not in logged and MODEL in logged and (root / name).is_file():
-            found.notes.append(f"{name}: can't be compared: the log's end has no digest of it")
+            comparison.notes.append(f"{name}: can't be compared: the log's end has no digest of it")
 
 
 def _items(content: object) -> Iterable[tuple[str, str]]:
     return content.items() if isinstance(content, dict) else ()
 
 
-def _federation(path: Path, digest: str, fields: dict[str, str], found: Comparison) -> None:
+def _federation(path: Path, digest: str, fields: dict[str, str], comparison: Comparison) -> None:
     """Names the fields that differ, not only the file."""
     if digest_of(path) == digest:
-        found.compared.append(f"{path.name} ({len(fields)} fields)")
+        comparison.compared.append(f"{path.name} ({len(fields)} fields)")
         return
-    content = _json(path, found)
+    content = _json(path, comparison)
     if content is None:
         return
     names = [*fields, *(name for name in content if name not in fields)]
     for name in names:
         if name not in content:
-            found.problems.append(f"{path.name}: field '{name}' is missing")
+            comparison.problems.append(f"{path.name}: field '{name}' is missing")
         elif name not in fields:
-            found.problems.append(f"{path.name}: field '{name}' was added")
+            comparison.problems.append(f"{path.name}: field '{name}' was added")
         elif _digest(content[name]) != fields[name]:
-            found.problems.append(f"{path.name}: field '{name}' is not what the log's end has: it was changed")
-    if not any(problem.startswith(f"{path.name}: field") for problem in found.problems):
-        found.problems.append(f"{path.name}: says the same in another form than it was written in")
+            comparison.problems.append(f"{path.name}: field '{name}' is not what the log's end has: it was changed")
+    if not any(problem.startswith(f"{path.name}: field") for problem in comparison.problems):
+        comparison.problems.append(f"{path.name}: says the same in another form than it was written in")
 
 
-def _without_end(root: Path, entries: Sequence[Entry], rounds: dict, found: Comparison) -> None:
+def _without_end(root: Path, entries: Sequence[Entry], rounds: dict, comparison: Comparison) -> None:
     """A log that is unfinished, older than end records, or cut."""
     finished = (root / FEDERATION).is_file()
     if any("rounds_csv" in record for record in rounds.values()):
         if finished:
-            found.problems.append(
+            comparison.problems.append(
                 f"audit.jsonl: has no end record although {FEDERATION} is there: records were removed"
             )
         else:
-            found.notes.append(
+            comparison.notes.append(
                 "the log has no end record: the training is not finished, and no file but rounds.csv can be compared"
             )
         return
     if (root / MODEL).is_file():
-        found.notes.append(f"{MODEL}: can't be compared: the log is of a version that kept no digest of it")
+        comparison.notes.append(f"{MODEL}: can't be compared: the log is of a version that kept no digest of it")
     if finished:
-        _older_federation(root / FEDERATION, entries, rounds, found)
+        _older_federation(root / FEDERATION, entries, rounds, comparison)
 
 
-def _older_federation(path: Path, entries: Sequence[Entry], rounds: dict, found: Comparison):
+def _older_federation(path: Path, entries: Sequence[Entry], rounds: dict, comparison: Comparison):
     """What an older log says of federation.json without meaning to."""
-    content = _json(path, found)
+    content = _json(path, comparison)
     if content is None:
         return
     start = next((e.record for e in entries if e.record.get("event") == "start"), {})
     options, secure = dict(start.get("options") or {}), content.get("secure") or {}
     sums = {way: sum(record["bytes"][way] for record in rounds.values() if "bytes" in record) for way in ("up", "down")}
-    told = {
+    claims = {
         "rounds": (content.get("rounds"), max(rounds, default=0)),
         "bytes": (content.get("bytes"), sums),
         "clients": ({c.get("name"): c.get("examples") for c in content.get("clients") or ()}, start.get("clients")),
         "secure": (secure.get("kind"), options.get("secure")),
     }
     for name in ("strategy", "model", "aggregation", "partition"):
-        told[name] = (content.get(name), options.get(name))
-    for name, (said, logged) in told.items():
+        claims[name] = (content.get(name), options.get(name))
+    for name, (said, logged) in claims.items():
         if logged is not None and said != logged:
-            found.problems.append(f"{path.name}: field '{name}' is not what the log says: {logged}")
-    found.notes.append(
-        f"{path.name}: only {', '.join(told)} can be compared: the log is of a version that kept no digest of it"
+            comparison.problems.append(f"{path.name}: field '{name}' is not what the log says: {logged}")
+    comparison.notes.append(
+        f"{path.name}: only {', '.join(claims)} can be compared: the log is of a version that kept no digest of it"
     )
 
 
-def _rounds_table(path: Path, rounds: dict[int, dict], ended: bool, found: Comparison) -> None:
+def _rounds_table(path: Path, rounds: dict[int, dict], ended: bool, comparison: Comparison) -> None:
     """Row by row, every cell as it was written."""
     if not path.is_file():
         if any("rounds_csv" in record for record in rounds.values()):
-            found.problems.append(f"{path.name}: missing; the log has its rows")
+            comparison.problems.append(f"{path.name}: missing; the log has its rows")
         return
     try:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = list(csv.reader(file, strict=True)) or [[]]
     except (csv.Error, UnicodeDecodeError) as error:
-        found.problems.append(f"{path.name}: not readable as CSV ({error}): it was changed")
+        comparison.problems.append(f"{path.name}: not readable as CSV ({error}): it was changed")
         return
     if not rounds or not all("rounds_csv" in record for record in rounds.values()):
-        _older_rows(path, header, rows, rounds, found)
+        _older_rows(path, header, rows, rounds, comparison)
         return
-    before = len(found.problems)
+    before = len(comparison.problems)
     logged = [row for record in rounds.values() for row in record["rounds_csv"]["rows"]]
     columns = next(iter(rounds.values()))["rounds_csv"]["columns"]
     if header != columns:
-        found.problems.append(f"{path.name}: has other columns than the log: {','.join(header)}")
+        comparison.problems.append(f"{path.name}: has other columns than the log: {','.join(header)}")
     for line, (row, known) in enumerate(zip(rows, logged, strict=False), start=2):
-        found.problems += _row(f"{path.name} line {line}", columns, row, known)
+        comparison.problems += _row(f"{path.name} line {line}", columns, row, known)
     if len(rows) > len(logged):
-        found.problems.append(
+        comparison.problems.append(
             f"{path.name} line {len(logged) + 2}: the log has only {len(logged)} rows: rows were added"
         )
     elif len(rows) < len(logged):
-        _fewer(path, len(rows), len(logged), rounds, ended, found)
-    if len(found.problems) == before:
-        found.compared.append(f"{path.name} ({len(rows)} rows)")
+        _fewer(path, len(rows), len(logged), rounds, ended, comparison)
+    if len(comparison.problems) == before:
+        comparison.compared.append(f"{path.name} ({len(rows)} rows)")
 
 
 def _row(place: str, columns: list[str], row: list[str], known: list[str]) -> list[str]:
@@ -207,35 +208,35 @@ def _row(place: str, columns: list[str], row: list[str], known: list[str]) -> li
     ]
 
 
-def _fewer(path: Path, rows: int, logged: int, rounds: dict, ended: bool, found: Comparison):
+def _fewer(path: Path, rows: int, logged: int, rounds: dict, ended: bool, comparison: Comparison):
     last = len(rounds[max(rounds)]["rounds_csv"]["rows"])
-    told = f"{path.name}: has {rows} rows, the log {logged}"
+    counts = f"{path.name}: has {rows} rows, the log {logged}"
     if not ended and rows >= logged - last:
-        found.notes.append(f"{told}: the run was killed while writing its last round")
+        comparison.notes.append(f"{counts}: the run was killed while writing its last round")
     else:
-        found.problems.append(f"{told}: rows were removed")
+        comparison.problems.append(f"{counts}: rows were removed")
 
 
-def _older_rows(path: Path, header: list, rows: list, rounds: dict, found: Comparison) -> None:
+def _older_rows(path: Path, header: list, rows: list, rounds: dict, comparison: Comparison) -> None:
     """Who was asked, and the sums of bytes, are in every log."""
     needed = ("round", "client", "bytes_up", "bytes_down")
     if not rounds or not all("bytes" in r and "participants" in r for r in rounds.values()):
         return
     if not set(needed) <= set(header) or any(len(row) != len(header) for row in rows):
-        found.problems.append(f"{path.name}: lacks columns or cells: it was changed")
+        comparison.problems.append(f"{path.name}: lacks columns or cells: it was changed")
         return
-    told = [dict(zip(header, row, strict=True)) for row in rows]
+    named_rows = [dict(zip(header, row, strict=True)) for row in rows]
     for number, record in rounds.items():
-        own = [row for row in told if row["round"] == str(number)]
-        if [row["client"] for row in own] != list(record["participants"]):
-            found.problems.append(f"{path.name}: round {number} has other clients than the log")
+        of_round = [row for row in named_rows if row["round"] == str(number)]
+        if [row["client"] for row in of_round] != list(record["participants"]):
+            comparison.problems.append(f"{path.name}: round {number} has other clients than the log")
         for way in ("up", "down"):
-            cells = [row[f"bytes_{way}"] for row in own]
+            cells = [row[f"bytes_{way}"] for row in of_round]
             if _sum(cells) != record["bytes"][way]:
-                found.problems.append(
+                comparison.problems.append(
                     f"{path.name}: bytes_{way} of round {number} sum up to another number than the log's"
                 )
-    found.notes.append(
+    comparison.notes.append(
         f"{path.name}: only its clients and the sums of bytes can be compared: the log is of a version that kept no "
         "rows"
     )
@@ -248,16 +249,16 @@ def _sum(cells: list[str]) -> float | None:
         return None
 
 
-def _json(path: Path, found: Comparison) -> dict | None:
+def _json(path: Path, comparison: Comparison) -> dict | None:
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        found.problems.append(f"{path.name}: not readable: it was changed")
+        comparison.problems.append(f"{path.name}: not readable: it was changed")
         return None
     return content
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(canonical({"value": plain(value)})).hexdigest()
+    return hashlib.sha256(canonical({"value": finite(value)})).hexdigest()

@@ -72,8 +72,8 @@ def witnessed(site: str, run: str, head: str, before: str | None = None) -> byte
         before: the head that it was told before that, empty of the first: sites answer a question again, and would
             sign a log made anew if they did not say what they have signed; None: of older versions, which did not.
     """
-    told = [site, run, head] if before is None else [site, run, head, before]
-    return b"medimg audit log head, told to a site\n" + json.dumps(told).encode()
+    statement = [site, run, head] if before is None else [site, run, head, before]
+    return b"medimg audit log head, told to a site\n" + json.dumps(statement).encode()
 
 
 def head_path(log: Path) -> Path:

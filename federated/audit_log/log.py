@@ -60,8 +60,8 @@ class AuditLog:
         self.path, self._key, self._timed = Path(path), key, timed
         self._file = _opened(self.path)
         self._size = os.fstat(self._file.fileno()).st_size
-        found = read_head(self.path)
-        self._head = found or Head()
+        head = read_head(self.path)
+        self._head = head or Head()
         self._may_append = self._size == 0 and self._head.number == 0
         if self._may_append:
             self._commit(Head())
@@ -147,15 +147,15 @@ class AuditLog:
         self._size = end
         for leftover in self.path.parent.glob(f".{head_path(self.path).stem}-*.json"):
             leftover.unlink()
-        told = Resumption(
+        resumption = Resumption(
             round=round,
             superseded=tuple(number for number in standing if number > round),
             cut_bytes=len(cut),
             cut_sha256=hashlib.sha256(cut).hexdigest() if cut else "",
         )
-        self._add({"event": "resume", **asdict(told)})
+        self._add({"event": "resume", **asdict(resumption)})
         self._may_append = True
-        return told
+        return resumption
 
     def _committed(self) -> tuple[list[Entry], int]:
         """The records up to the head, and where they end in the file."""

@@ -25,14 +25,14 @@ def against_site(entries: Sequence[Entry], path: Path) -> tuple[list[str], str]:
     """
     try:
         with Path(path).open("rb") as lines:
-            found = list(links(lines))
+            chain = list(links(lines))
     except OSError as error:
         raise InputError(f"--site-log {path}: can't be read ({error.strerror or error})") from error
-    records = [link.entry.record for link in found if link.entry]
+    records = [link.entry.record for link in chain if link.entry]
     name = next((record.get("site") for record in records if record.get("event") == "start"), None)
     if not isinstance(name, str):
         raise InputError(f"--site-log {path}: no log of a site; 'medimg federate site' keeps one in its --folder")
-    problems = [f"site {name}: line {link.place}: {link.problem}" for link in found if link.problem]
+    problems = [f"site {name}: line {link.place}: {link.problem}" for link in chain if link.problem]
     answered = {(r.get("request"), r.get("answer")) for r in records if r.get("kind") == "train"}
     keys = {record.get("identity") for record in records if record.get("event") == "start"} - {None}
     listed = signers(entries).get(name)
@@ -41,17 +41,17 @@ def against_site(entries: Sequence[Entry], path: Path) -> tuple[list[str], str]:
     rounds = standing_rounds(entries)
     compared = 0
     for number, record in rounds.items():
-        told = (record.get("sites") or {}).get(name)
-        if told is None:
+        logged = (record.get("sites") or {}).get(name)
+        if logged is None:
             continue
         compared += 1
-        if (told.get("request"), told.get("answer")) not in answered:
+        if (logged.get("request"), logged.get("answer")) not in answered:
             problems.append(f"site {name}: round {number} has an update of it that its own log does not know")
     if rounds and not compared and name not in signers(entries):
         problems.append(f"site {name}: this log does not name it: it is of another training, or was made anew")
     problems += _heads(name, entries, records)
     last = next((e.record["heads"].get(name) for e in reversed(entries) if e.record.get("event") == "sites"), None)
-    if last and last not in {link.entry.hash for link in found if link.entry}:
+    if last and last not in {link.entry.hash for link in chain if link.entry}:
         problems.append(f"site {name}: its log does not hold the head that it told at the end: it was cut or made anew")
     return problems, f"site {name}: {compared} rounds of {len(rounds)} are as its own log has them"
 
@@ -64,8 +64,8 @@ def _heads(name: str, entries: Sequence[Entry], records: Iterable[dict]) -> list
     """
     run = next((entry.record.get("run") for entry in entries if entry.record.get("event") == "start"), None)
     place = {entry.hash: number for number, entry in enumerate(entries)}
-    told = [(entry.record.get("sites") or {}).get(name) or {} for entry in entries]
-    updates = {one.get("answer") for one in told} - {None}
+    logged = [(entry.record.get("sites") or {}).get(name) or {} for entry in entries]
+    updates = {one.get("answer") for one in logged} - {None}
     sessions: dict[str, list[str]] = {}
     ours = set()
     for record in records:

@@ -64,15 +64,15 @@ def verify(
     if not path.is_file():
         raise InputError(f"{path}: missing; the Run has no audit log")
     with path.open("rb") as lines:
-        found = list(links(lines))
-    entries = [link.entry for link in found if link.entry]
-    problems, notes = _against_head_file(path, found, head is not None, public_key)
+        chain = list(links(lines))
+    entries = [link.entry for link in chain if link.entry]
+    problems, notes = _against_head_file(path, chain, head is not None, public_key)
     problems = [
-        *(f"{path.name} line {link.place}: {link.problem}" for link in found if link.problem),
+        *(f"{path.name} line {link.place}: {link.problem}" for link in chain if link.problem),
         *problems,
         *_against_noted(path, entries, head, witnesses),
         # A line that can't be read leaves a gap of its own.
-        *(_gaps(path, entries) if len(entries) == len(found) else []),
+        *(_gaps(path, entries) if len(entries) == len(chain) else []),
     ]
     beside, unsigned, signed = _files(path, entries)
     problems += beside.problems
@@ -80,8 +80,8 @@ def verify(
     notes += signed
     notes += beside.notes
     for log in site_logs:
-        found_there, compared = against_site(entries, log)
-        problems += found_there
+        site_problems, compared = against_site(entries, log)
+        problems += site_problems
         notes.append(compared)
     notes += [
         f"round {number} was repeated after a resume with another result" + _OTHER_MACHINE
@@ -89,7 +89,7 @@ def verify(
     ]
     return Verification(
         ok=not problems,
-        records=len(found),
+        records=len(chain),
         rounds=tuple(standing_rounds(entries)),
         head=entries[-1].hash if entries else Head().hash,
         problems=tuple(problems),
@@ -112,37 +112,37 @@ def _files(path: Path, entries: list[Entry]) -> tuple[Comparison, list[str], lis
 
 def _cannot_show(head: bool, witness: bool, key: bool, signers: int, logs: int) -> tuple[str, ...]:
     """In sentences, from the largest gap to the smallest."""
-    told = []
+    gaps = []
     if signers and logs < signers and not (head or key):
-        told.append(
+        gaps.append(
             "That the keys of the sites which it names are theirs: whoever can write this folder can make it all anew "
             "with keys of its own. Compare them with the sites' public files, or give --site-log."
         )
     elif not (signers or head or key):
-        told.append(
+        gaps.append(
             "That nobody made log, head and files anew, or put older ones back: the head is a hash, not a signature, "
             "and whoever can write this folder can compute it. Note the head where they can't write, and give it with "
             "--head."
         )
         if witness:
-            told.append("What was cut off or made anew behind the witness.")
+            gaps.append("What was cut off or made anew behind the witness.")
     elif key and not head:
-        told.append(
+        gaps.append(
             "That whoever holds the signing key did not make all anew, or that nobody put an older signed state back: "
             "give the head that was noted elsewhere with --head."
         )
-    told.append(
+    gaps.append(
         "That what the coordinator wrote was the case: a record says what it was told to say. Not compared are files "
         "that later commands write anew, as metrics.json, predictions and pages."
     )
-    return tuple(told)
+    return tuple(gaps)
 
 
 _OTHER_MACHINE = "; another machine or another number of threads can do that"
 
 
 def _against_head_file(
-    path: Path, found: list[Link], known_elsewhere: bool, public_key: str | None
+    path: Path, chain: list[Link], known_elsewhere: bool, public_key: str | None
 ) -> tuple[list[str], list[str]]:
     """Problems and notes of the head beside the log."""
     name = head_path(path).name
@@ -154,7 +154,7 @@ def _against_head_file(
         if known_elsewhere and public_key is None:
             return [], [f"{name} is missing; the head given stands in for it"]
         return [f"{name}: missing: records may have been cut off the end"], []
-    problems = _end(path, found, head)
+    problems = _end(path, chain, head)
     if public_key is not None:
         if not head.signature:
             raise InputError(
@@ -172,18 +172,18 @@ def _against_head_file(
     return problems, []
 
 
-def _end(path: Path, found: list[Link], head: Head) -> list[str]:
+def _end(path: Path, chain: list[Link], head: Head) -> list[str]:
     name = head_path(path).name
-    if len(found) < head.number:
-        return [f"{path.name}: has {len(found)} lines, {name} says {head.number}: lines were removed"]
+    if len(chain) < head.number:
+        return [f"{path.name}: has {len(chain)} lines, {name} says {head.number}: lines were removed"]
     if head.number == 0:
         fits = head.hash == Head().hash
     else:
-        entry = found[head.number - 1].entry
+        entry = chain[head.number - 1].entry
         # A line that can't be read is a problem already.
         fits = entry is None or (entry.number, entry.hash) == (head.number, head.hash)
     problems = [] if fits else [f"{name}: is not the head of line {head.number}: one was changed"]
-    if len(found) > head.number:
+    if len(chain) > head.number:
         problems.append(
             f"{path.name} line {head.number + 1}: not committed: the run was killed while writing it (--resume cuts "
             "it and puts that on record), or it was added"

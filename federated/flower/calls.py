@@ -94,22 +94,22 @@ class Calls:
         Raises:
             InputError: one does not answer, or refuses.
         """
-        found: dict[str, Asked] = {}
+        answered: dict[str, Asked] = {}
         for last in (False,) * (TRIES - 1) + (True,):
-            answers = self.ask(kind, {name: of for name, of in fields.items() if name not in found}, arrays or {})
+            answers = self.ask(kind, {name: of for name, of in fields.items() if name not in answered}, arrays or {})
             for name, answer in answers.items():
                 if isinstance(answer, Asked):
-                    found[name] = answer
+                    answered[name] = answer
                 elif last or not isinstance(answer, (SiteAwayError, *([SiteUnplannedError] if again else []))):
-                    told = f"site {name}: {answer}; when it is there, start this training again"
-                    raise answer if isinstance(answer, InputError) else InputError(told)
-            if len(found) == len(fields):
+                    message = f"site {name}: {answer}; when it is there, start this training again"
+                    raise answer if isinstance(answer, InputError) else InputError(message)
+            if len(answered) == len(fields):
                 break
             self.find()
             for name, answer in answers.items():
                 if isinstance(answer, SiteUnplannedError):
                     again(name)
-        return {name: found[name] for name in fields}
+        return {name: answered[name] for name in fields}
 
     def ask(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict]) -> dict[str, Asked | Exception]:
         """Every site's answer, or why there is none."""
@@ -120,16 +120,16 @@ class Calls:
             node = self._nodes[name]
             sent[node], names[node] = signed(request, self._identity), name
         answers = self._grid.ask(sent, self._patience)
-        found: dict[str, Asked | Exception] = {}
+        outcomes: dict[str, Asked | Exception] = {}
         for node, name in names.items():
             if node not in answers:
-                found[name] = SiteAwayError("is away")
+                outcomes[name] = SiteAwayError("is away")
                 continue
             try:
-                found[name] = self._opened(kind, name, sent[node], answers[node])
+                outcomes[name] = self._opened(kind, name, sent[node], answers[node])
             except (InputError, SiteUnplannedError) as error:
-                found[name] = error
-        return found
+                outcomes[name] = error
+        return outcomes
 
     def found_again(self, name: str) -> bool:
         """Whether a site is connected, perhaps started anew."""

@@ -25,14 +25,14 @@ def start(words: list, log: Path, environment: dict[str, str] | None = None) -> 
         log: file for what it prints.
         environment: beside this process's own.
     """
-    told = {**os.environ, **(environment or {}), _STARTED_BY: str(os.getpid())}
+    variables = {**os.environ, **(environment or {}), _STARTED_BY: str(os.getpid())}
     with log.open("ab") as file:
         return subprocess.Popen(
             [sys.executable, *map(str, words)],
             stdout=file,
             stderr=file,
             stdin=subprocess.DEVNULL,
-            env=told,
+            env=variables,
             start_new_session=True,
         )
 

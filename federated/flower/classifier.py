@@ -28,23 +28,23 @@ def _require_rows(session: Session, plan: ClientPlan) -> None:
     if not plan.is_table:
         return
     session.check_schema(plan.schema)
-    own = agreed(session.client, Schema.from_dict(plan.schema))
-    rows, every = training_rows(own, plan), own.rows("train", labelled=True)
+    table = agreed(session.client, Schema.from_dict(plan.schema))
+    rows, every = training_rows(table, plan), table.rows("train", labelled=True)
     require_chosen(rows["patient"], every.drop(index=rows.index)["patient"], session.policy.fewest_patients)
 
 
-def work(session: Session, config: FederateConfig, told: dict, initial: list[np.ndarray]) -> SiteWork:
+def work(session: Session, config: FederateConfig, fields: dict, initial: list[np.ndarray]) -> SiteWork:
     """What the site makes of a plan.
 
     Args:
         session: of the coordinator.
         config: options.
-        told: fields of a `ClientPlan`.
+        fields: fields of a `ClientPlan`.
         initial: weights of the whole model.
     """
     # Options that decide what is learnt from whom are the policy's own reading of them: they stand nowhere else.
     training, private = config.training(session.dataset.unit).to_dict(), config.dp == "patient"
-    plan = replace(ClientPlan.from_dict(told), training=training, private=private)
+    plan = replace(ClientPlan.from_dict(fields), training=training, private=private)
     plan.model.set_weights(initial)
 
     def rounds(strategy: Strategy, local: LocalTraining, steps: Steps | None) -> LocalRounds:

@@ -49,18 +49,25 @@ def whole_number(value: object, least: int = 0, most: int = 2**31 - 1) -> int:
     return value
 
 
-def described(told: dict, name: str) -> Description:
+def described(fields: dict, name: str) -> Description:
     """What a site told by `describe`, of itself alone.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is something else.
     """
-    found, one = Description(**told), told["clients"][name]
-    texts = [found.task, found.negative, found.version, one["fingerprint"], *found.classes, *one["notes"]]
-    if len(found.clients) > 1 or not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
+    description, one = Description(**fields), fields["clients"][name]
+    texts = [
+        description.task,
+        description.negative,
+        description.version,
+        one["fingerprint"],
+        *description.classes,
+        *one["notes"],
+    ]
+    if len(description.clients) > 1 or not all(isinstance(text, str) and len(text) <= _LONGEST for text in texts):
         raise ValueError("texts")
-    if not isinstance(found.features, dict) or not all(
-        isinstance(column, str) and isinstance(kind, str | dict) for column, kind in found.features.items()
+    if not isinstance(description.features, dict) or not all(
+        isinstance(column, str) and isinstance(kind, str | dict) for column, kind in description.features.items()
     ):
         raise ValueError("features")
     checked = {
@@ -70,29 +77,29 @@ def described(told: dict, name: str) -> Description:
         "fingerprint": one["fingerprint"],
         "notes": [printable(note) for note in one["notes"]],
     }
-    return replace(found, clients={name: checked})
+    return replace(description, clients={name: checked})
 
 
-def client_told(name: str, told: dict, private: bool) -> ClientData:
+def client_told(name: str, fields: dict, private: bool) -> ClientData:
     """What a site that took the plan told of its records.
 
     Raises:
         KeyError, ValueError, TypeError: it is something else.
     """
-    examples = 0 if private else whole_number(told["examples"], least=1)
-    return ClientData(name, "", examples, 0, printable(told.get("key", ""), _HEX))
+    examples = 0 if private else whole_number(fields["examples"], least=1)
+    return ClientData(name, "", examples, 0, printable(fields.get("key", ""), _HEX))
 
 
-def small(told: object) -> object:
+def small(content: object) -> object:
     """What a site told, for the log: neither long nor deep.
 
     Raises:
         ValueError, RecursionError: it is.
     """
-    text = json.dumps(told)
+    text = json.dumps(content)
     if len(text) > _LONGEST or text.count("[") + text.count("{") > _DEEPEST:
         raise ValueError("too much of it")
-    return told
+    return content
 
 
 def together(descriptions: dict[str, Description]) -> Description:
@@ -157,9 +164,9 @@ def describe(dataset: Dataset, client: Dataset, name: str, private: bool) -> dic
         name: of the client.
         private: say nothing that the training patients decide.
     """
-    told = {**counts(client), "fingerprint": "" if private else client.fingerprint(), "notes": []}
+    facts = {**counts(client), "fingerprint": "" if private else client.fingerprint(), "notes": []}
     if private:
-        told |= {"patients": 0, "examples": {**told["examples"], "train": 0}}
+        facts |= {"patients": 0, "examples": {**facts["examples"], "train": 0}}
     return vars(
         Description(
             dataset.task,
@@ -167,7 +174,7 @@ def describe(dataset: Dataset, client: Dataset, name: str, private: bool) -> dic
             dataset.negative,
             schema.describe(dataset.features),
             version("tensorflow-federated"),
-            {name: told},
+            {name: facts},
         )
     )
 

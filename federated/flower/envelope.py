@@ -125,7 +125,7 @@ def opened(raw: bytes, sender: str, public: bytes, to: str) -> Envelope:
             raise WireError(
                 f"{what}: speaks protocol {printable(header['protocol'], 20)}, this medimg {VERSION}; install the same"
             )
-        found = Envelope(**{name: header[name] for name in _HEAD})
+        envelope = Envelope(**{name: header[name] for name in _HEAD})
         described = header["arrays"]
     except WireError:
         raise
@@ -133,14 +133,15 @@ def opened(raw: bytes, sender: str, public: bytes, to: str) -> Envelope:
         raise WireError(f"{what}: {_NO_NUMBER}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WireError(f"{what}: its header can't be read") from error
-    if (found.sender, found.to) != (sender, to):
+    if (envelope.sender, envelope.to) != (sender, to):
         raise WireError(
-            f"{what}: is signed as {printable(found.sender, 100)!r} for {printable(found.to, 100)!r}, not for {to!r}"
+            f"{what}: is signed as {printable(envelope.sender, 100)!r} for {printable(envelope.to, 100)!r}, "
+            f"not for {to!r}"
         )
-    if not _plain(found):
+    if not _plain(envelope):
         raise WireError(f"{what}: its header has fields of other types")
     arrays = _arrays(described, memoryview(content)[_SIZE.size + size :], what)
-    return Envelope(**{name: getattr(found, name) for name in _HEAD}, arrays=arrays)
+    return Envelope(**{name: getattr(envelope, name) for name in _HEAD}, arrays=arrays)
 
 
 def _plain(message: Envelope) -> bool:
@@ -150,10 +151,10 @@ def _plain(message: Envelope) -> bool:
 
 
 def _arrays(described, body: memoryview, what: str) -> dict[str, list[np.ndarray]]:
-    found, start = {}, 0
+    arrays, start = {}, 0
     try:
         for name, kinds in described.items():
-            found[name] = []
+            arrays[name] = []
             for kind, shape in kinds:
                 if kind not in _TYPES or len(shape) > _MOST_DIMENSIONS:
                     raise WireError(f"{what}: array '{printable(name, 50)}' is of type {printable(kind, 20)}")
@@ -165,7 +166,7 @@ def _arrays(described, body: memoryview, what: str) -> dict[str, list[np.ndarray
                 array = np.frombuffer(body[start:end], np.dtype(kind).newbyteorder("<")).reshape(shape)
                 if array.dtype.kind == "f" and not np.isfinite(array).all():
                     raise WireError(f"{what}: array '{printable(name, 50)}' holds NaN or infinity")
-                found[name].append(array.astype(kind, copy=False))
+                arrays[name].append(array.astype(kind, copy=False))
                 start = end
     except WireError:
         # A ValueError too, which says more.
@@ -174,7 +175,7 @@ def _arrays(described, body: memoryview, what: str) -> dict[str, list[np.ndarray
         raise WireError(f"{what}: its arrays are described in another form") from error
     if start != len(body):
         raise WireError(f"{what}: {len(body) - start} bytes belong to no array")
-    return found
+    return arrays
 
 
 def peeked(raw: bytes | None) -> str | None:

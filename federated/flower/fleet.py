@@ -65,10 +65,10 @@ def retrying(patience: float) -> RetryInvoker:
 def content_of(message: Message) -> bytes | None:
     """What a message carries; None: it is none of ours."""
     try:
-        found = message.content[RECORD][ENTRY]
+        content = message.content[RECORD][ENTRY]
     except (KeyError, ValueError, TypeError):
         return None
-    return found if isinstance(found, bytes) else None
+    return content if isinstance(content, bytes) else None
 
 
 def record(raw: bytes) -> RecordDict:
@@ -93,10 +93,10 @@ class Fleet:
             LinkLostError: the link is away.
         """
         with _told():
-            found = self._receive()
-            if found is None:
+            received = self._receive()
+            if received is None:
                 return None
-            message, tree = found
+            message, tree = received
             run, name = message.metadata.run_id, message.metadata.message_id
             ids = [one.object_id for one in iterate_object_tree(tree)]
             try:

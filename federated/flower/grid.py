@@ -242,14 +242,14 @@ class Grid:
     def _pulled(self, name: str) -> list:
         """The content of the answer to one message, where it is there; one at a time, as each is another party's."""
         try:
-            found = list(self._grid.pull_messages([name]))[:1]
+            messages = list(self._grid.pull_messages([name]))[:1]
         except (grpc.RpcError, RunNotRunningException):
             raise
         except Exception:
             # Whatever a node put in the place of a message.
             return [None]
         # An error is Flower's own: the node went away with the request.
-        return [LOST if message.has_error() else content_of(message) for message in found]
+        return [LOST if message.has_error() else content_of(message) for message in messages]
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
@@ -275,8 +275,8 @@ class Grid:
             self._open.close()
 
     def _status(self, status: str, detail: str = "") -> None:
-        told = run_status_to_proto(RunStatus(status, detail, ""))
-        self._grid._stub.UpdateRunStatus(UpdateRunStatusRequest(run_id=self._grid.run.run_id, run_status=told))
+        run_status = run_status_to_proto(RunStatus(status, detail, ""))
+        self._grid._stub.UpdateRunStatus(UpdateRunStatusRequest(run_id=self._grid.run.run_id, run_status=run_status))
 
 
 def _bundle() -> bytes:

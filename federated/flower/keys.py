@@ -50,8 +50,8 @@ class Party:
             InputError: it is none.
         """
         try:
-            told = parse_json(Path(path).read_text(encoding="utf-8"))
-            party = cls(told["name"], told["node"].encode(), bytes.fromhex(told["identity"]))
+            fields = parse_json(Path(path).read_text(encoding="utf-8"))
+            party = cls(fields["name"], fields["node"].encode(), bytes.fromhex(fields["identity"]))
             key = serialization.load_pem_public_key(party.node)
         except OSError as error:
             raise InputError(f"{path}: can't be read ({error.strerror or error})") from error

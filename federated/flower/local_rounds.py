@@ -58,11 +58,11 @@ class LocalRounds:
         share = share_of(self._work, state, client, client_state, self._seed, number, part)
         tensors = [[tf.constant(array) for array in arrays] for arrays in share[:3]]
         vectors, client_state, measures = self._round(Share(*tensors, *(tf.constant(value) for value in share[3:])))
-        told = {name: float(value) for name, value in measures.items()}
-        known = [told.pop(name) for name in ("examples", "loss", "accuracy", "seconds")]
+        numbers = {name: float(value) for name, value in measures.items()}
+        known = [numbers.pop(name) for name in ("examples", "loss", "accuracy", "seconds")]
         return ClientUpdate(
             [np.asarray(v) for v in vectors],
             1.0,
             [np.asarray(v) for v in client_state],
-            ClientRound(int(known[0]), *known[1:], 0, 0, told),
+            ClientRound(int(known[0]), *known[1:], 0, 0, numbers),
         )

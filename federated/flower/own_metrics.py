@@ -63,14 +63,14 @@ def own_metrics(
         if not len(val.rows):
             raise PolicyError("no validation part, on which thresholds would be chosen")
         models = [weights] if alone is None else [weights, alone]
-        found = [predictions(client.classes, test, val, test.logits(w), val.logits(w)) for w in models]
+        predicted = [predictions(client.classes, test, val, test.logits(w), val.logits(w)) for w in models]
     finally:
         val.close()
         test.close()
-    metrics, *others = (summarise(one, test.rows["patient"], RESAMPLES, 0)["metrics"] for one in found)
-    told = {name: _three(metrics[name]) for name in NAMES if name in metrics}
-    gain = {"gain": _gain(*found, metrics, *others, test.rows["patient"])} if others else {}
-    return {"n": len(rows), "patients": patients, "metrics": told, **gain}
+    metrics, *others = (summarise(one, test.rows["patient"], RESAMPLES, 0)["metrics"] for one in predicted)
+    intervals = {name: _three(metrics[name]) for name in NAMES if name in metrics}
+    gain = {"gain": _gain(*predicted, metrics, *others, test.rows["patient"])} if others else {}
+    return {"n": len(rows), "patients": patients, "metrics": intervals, **gain}
 
 
 def _gain(model: Predictions, alone: Predictions, metrics: dict, of_alone: dict, patients: Sequence) -> dict:
@@ -95,12 +95,12 @@ def _rounded(value: float) -> float | None:
     return round(value, DECIMALS) if np.isfinite(value) else None
 
 
-def metrics_told(told: dict) -> dict:
+def metrics_told(fields: dict) -> dict:
     """What a site told by `own_metrics`, of known names and as numbers alone.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is something else.
     """
-    metrics = {name: _three(one) for name, one in told["metrics"].items() if name in NAMES}
-    gain = {"gain": {name: _three(told["gain"][name]) for name in _GAIN}} if "gain" in told else {}
-    return {"n": whole_number(told["n"]), "patients": whole_number(told["patients"]), "metrics": metrics, **gain}
+    metrics = {name: _three(one) for name, one in fields["metrics"].items() if name in NAMES}
+    gain = {"gain": {name: _three(fields["gain"][name]) for name in _GAIN}} if "gain" in fields else {}
+    return {"n": whole_number(fields["n"]), "patients": whole_number(fields["patients"]), "metrics": metrics, **gain}

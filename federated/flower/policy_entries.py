@@ -31,13 +31,13 @@ def entries(path: Path) -> dict:
         raise InputError(f"{path}: '{printable(unknown[0], 50)}' is no entry; there are {', '.join(known)}")
     if not content.get("coordinators"):
         raise InputError(f"{path}: 'coordinators' must list the public key files of those who are answered")
-    found = {}
+    attributes = {}
     for name, value in content.items():
         try:
-            found.update(known[name](name, value, path.parent))
+            attributes.update(known[name](name, value, path.parent))
         except InputError as error:
             raise InputError(f"{path}: '{name}': {error}") from error
-    return found
+    return attributes
 
 
 def _parties(name: str, value: object, folder: Path) -> dict:
@@ -97,11 +97,11 @@ def _dp(name: str, value: object, folder: Path) -> dict:
         raise InputError(f"must be a mapping of {', '.join(_OF_DP)}")
     if value.get("unit", "patient") != "patient":
         raise InputError("unit must be patient: the site itself adds the noise")
-    found = {"dp_unit": "patient"}
+    attributes = {"dp_unit": "patient"}
     for entry, (least, most) in {"epsilon": (1e-6, 1e6), "delta": (1e-300, 0.5), "budget": (1e-6, 1e6)}.items():
         if entry in value:
-            found.update(_number(f"dp_{entry}", least, most, whole=False)(entry, value[entry], folder))
-    return found
+            attributes.update(_number(f"dp_{entry}", least, most, whole=False)(entry, value[entry], folder))
+    return attributes
 
 
 _ENTRIES = {

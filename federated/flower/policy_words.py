@@ -11,19 +11,7 @@ def sentences(policy: Policy) -> list[str]:
     lines.append(f"Strategies: {', '.join(policy.strategies) or 'all that medimg knows'}.")
     runs = f", in at most {policy.most_runs} runs ever" if policy.most_runs else ""
     lines.append(f"At most {policy.most_rounds} rounds a run{runs}.")
-    if policy.secure != "optional":
-        kind = "secure" if policy.secure == "required" else policy.secure
-        lines.append(f"Updates leave in {kind} sums of at least {policy.fewest_sites} sites, never alone.")
-        if policy.secure != "masking":
-            lines.append(
-                "In a ckks sum a site of the list that is shown another's ciphertext can read its update: "
-                "'secure: masking' allows none."
-            )
-    else:
-        lines.append(
-            f"Updates may leave as they are; a secure sum needs at least {policy.fewest_sites} sites. Whoever "
-            "coordinates sees what an update shows: 'secure: required' prevents it."
-        )
+    lines += _of_updates(policy)
     partners = ", ".join(party.name for party in policy.sites)
     lines.append(
         f"Sums with {partners} alone."
@@ -52,14 +40,31 @@ def sentences(policy: Policy) -> list[str]:
     return lines
 
 
+def _of_updates(policy: Policy) -> list[str]:
+    if policy.secure == "optional":
+        return [
+            f"Updates may leave as they are; a secure sum needs at least {policy.fewest_sites} sites. Whoever "
+            "coordinates sees what an update shows: 'secure: required' prevents it."
+        ]
+    kind = "secure" if policy.secure == "required" else policy.secure
+    line = f"Updates leave in {kind} sums of at least {policy.fewest_sites} sites, never alone."
+    if policy.secure == "masking":
+        return [line]
+    return [
+        line,
+        "In a ckks sum a site of the list that is shown another's ciphertext can read its update: "
+        "'secure: masking' allows none.",
+    ]
+
+
 def _of_statistics(policy: Policy) -> str:
-    told = "Counts and sums of its training rows leave, down to how often each value of a column occurs"
+    sentence = "Counts and sums of its training rows leave, down to how often each value of a column occurs"
     if policy.secure == "optional":
         return (
-            f"{told}: with --secure in masked sums of all sites, else its own as they are; 'secure: required' "
+            f"{sentence}: with --secure in masked sums of all sites, else its own as they are; 'secure: required' "
             "lets them leave in masked sums alone."
         )
-    return f"{told}: in masked sums of all sites, of {policy.fewest_sites} or more, never alone."
+    return f"{sentence}: in masked sums of all sites, of {policy.fewest_sites} or more, never alone."
 
 
 def _privacy(policy: Policy) -> str:

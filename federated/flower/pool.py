@@ -105,8 +105,8 @@ class FlowerPool:
         self._plan = {name: (fields, {"initial": initial}) for name in self._parties}
         message = Envelope(protocol.PLAN, "", "", self._calls.session, 0, *next(iter(self._plan.values())))
         self._plan_digest = protocol.plan_digest(message)
-        told = self._calls.all(protocol.PLAN, *self._plan_of(self._parties), again=self._same)
-        for name, asked in told.items():
+        answers = self._calls.all(protocol.PLAN, *self._plan_of(self._parties), again=self._same)
+        for name, asked in answers.items():
             with reading(name):
                 self.clients[name] = client_told(name, asked.envelope.fields, self._config.dp == "patient")
                 if self._config.dp == "patient":
@@ -143,18 +143,18 @@ class FlowerPool:
         arrays = {name: {**shared, **({"own": state.clients[name]} if name in state.clients else {})} for name in names}
         message = Envelope(protocol.TRAIN, "", "", self._calls.session, 0, {}, shared)
         self._start = protocol.start_digest(self._plan_digest, message)
-        found, lost = {}, {}
+        arrived, lost = {}, {}
         self.messages = {}
         for name, answer in self._patiently(protocol.TRAIN, fields, arrays).items():
             try:
                 with reading(name):
-                    found[name] = self._update(name, whole(answer))
+                    arrived[name] = self._update(name, whole(answer))
             except (InputError, SiteUnplannedError, SiteAwayError) as error:
                 lost[name] = str(error)
         if lost and self._config.when_lost == "wait":
             name, why = next(iter(lost.items()))
             raise InputError(f"site {name}: {why}; start it again and resume with --resume, or use --when-lost skip")
-        return {name: found[name] for name in names if name in found}, lost
+        return {name: arrived[name] for name in names if name in arrived}, lost
 
     def evaluate(self, weights_of: Callable[[str], list[np.ndarray]]) -> dict[str, dict]:
         """Each site's metrics on its own test part, with its own words where it tells none.
@@ -164,14 +164,14 @@ class FlowerPool:
         """
         names = list(self._parties)
         fields, arrays = {name: {} for name in names}, {name: {"weights": weights_of(name)} for name in names}
-        found = {}
+        metrics = {}
         for name, answer in self._patiently(protocol.EVALUATE, fields, arrays).items():
             try:
                 with reading(name):
-                    found[name] = metrics_told(whole(answer).envelope.fields)
+                    metrics[name] = metrics_told(whole(answer).envelope.fields)
             except (InputError, SiteUnplannedError, SiteAwayError) as error:
-                found[name] = {"why": str(error)}
-        return found
+                metrics[name] = {"why": str(error)}
+        return metrics
 
     def named(self) -> dict:
         """Who takes part in what: by this whoever has the audit log checks what the sites have signed."""
@@ -215,11 +215,11 @@ class FlowerPool:
         private = self._config.is_private
         fields = {"seed": self._config.seed, "private": private, "run": self.run}
         answers = self._calls.all(protocol.DESCRIBE, dict.fromkeys(names, fields))
-        found = {}
+        descriptions = {}
         for name, asked in answers.items():
             with reading(name):
-                found[name] = described(asked.envelope.fields, name)
-        return found
+                descriptions[name] = described(asked.envelope.fields, name)
+        return descriptions
 
     def _patiently(self, kind: str, fields: dict[str, dict], arrays: dict[str, dict]) -> dict[str, Asked | Exception]:
         """Sites' answers, or why there is none; one that is back is given the plan again, and asked again."""
@@ -267,16 +267,16 @@ class FlowerPool:
         return {name: self._plan[name][0] for name in names}, {name: self._plan[name][1] for name in names}
 
     def _update(self, name: str, asked: Asked) -> ClientUpdate:
-        told = asked.envelope
-        vectors = [np.asarray(array, np.float32) for array in told.arrays.get("vectors", [])]
+        envelope = asked.envelope
+        vectors = [np.asarray(array, np.float32) for array in envelope.arrays.get("vectors", [])]
         shapes = [] if self._config.secure != "none" else [tuple(shape) for shape in self._shapes]
         if [vector.shape for vector in vectors] != shapes:
             raise WireError(f"site {name}: its update has other shapes than this model's")
-        client_state = [np.asarray(array, np.float32) for array in told.arrays.get("own", [])]
+        client_state = [np.asarray(array, np.float32) for array in envelope.arrays.get("own", [])]
         # Under a secure sum nothing is kept.
         if [array.shape for array in client_state] != (self._state_shapes if shapes else []):
             raise WireError(f"site {name}: its own state has other shapes than the strategy's")
-        measures = dict(told.fields["measures"])
+        measures = dict(envelope.fields["measures"])
         known = [measures.pop(key) for key in ("examples", "loss", "accuracy", "seconds")]
         examples = known[0] if self._config.dp == "patient" else whole_number(known[0])
         # Of a private site, whose numbers are not told, None.
@@ -285,8 +285,8 @@ class FlowerPool:
         self.messages[name] = {
             "request": asked.request,
             "answer": asked.answer,
-            **self._countersigned(name, told.fields, self._log.head.hash),
-            **({"privacy": small(told.fields["privacy"])} if "privacy" in told.fields else {}),
+            **self._countersigned(name, envelope.fields, self._log.head.hash),
+            **({"privacy": small(envelope.fields["privacy"])} if "privacy" in envelope.fields else {}),
         }
         measured = ClientRound(int(examples or 0), *numbers, asked.bytes_up, asked.bytes_down, measures)
         return ClientUpdate(vectors, self._weights[name], client_state, measured)

@@ -118,8 +118,8 @@ def _started(folder: Path, name: str, link: Link, stack: ExitStack) -> subproces
 def _wait(running: dict[str, subprocess.Popen], place: LinkFolder) -> None:
     """Until all sites are connected."""
     keys_of = {party.node: party.name for party in place.parties()}
-    with control(place.superlink, place.root / certificates.AUTHORITY) as told:
-        while missing := running.keys() - {keys_of.get(key) for key in told.online()}:
+    with control(place.superlink, place.root / certificates.AUTHORITY) as superlink:
+        while missing := running.keys() - {keys_of.get(key) for key in superlink.online()}:
             ended = [name for name in missing if running[name].poll() is not None]
             if ended:
                 raise InputError(f"site {ended[0]}: its process ended ({_last_line(place.root.parent, ended[0])})")

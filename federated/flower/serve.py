@@ -82,10 +82,10 @@ def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> No
     last = 0.0
     while True:
         began = time.monotonic()
-        found = list(iter(fleet.receive, None))
+        messages = list(iter(fleet.receive, None))
         # Where many sites look at one link, each look takes longer, and is made less often.
-        pause = 0.0 if found else min(_GENTLE * (time.monotonic() - began), _LONGEST_PAUSE)
-        for message, raw in _due(found):
+        pause = 0.0 if messages else min(_GENTLE * (time.monotonic() - began), _LONGEST_PAUSE)
+        for message, raw in _due(messages):
             last = time.monotonic()
             try:
                 answer = site.answer(raw)
@@ -97,11 +97,11 @@ def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> No
         time.sleep(max(pause, _BUSY if time.monotonic() - last < _QUIET else _IDLE))
 
 
-def _due(found: list[tuple]) -> list[tuple]:
+def _due(messages: list[tuple]) -> list[tuple]:
     """Without messages that their coordinator has given up: it asks a site one thing at a time."""
     latest: dict[str, tuple] = {}
     others = []
-    for message, raw in found:
+    for message, raw in messages:
         session = peeked(raw)
         if session is None:
             others.append((message, raw))

@@ -103,9 +103,9 @@ class Session:
         Raises:
             PolicyError: they are others.
         """
-        own = self.dataset
-        ours, theirs = (own.task, list(own.classes)), (schema["task"], list(schema["classes"]))
-        if ours != theirs or (own.task == "multilabel" and schema["negative"] != own.negative):
+        dataset = self.dataset
+        ours, theirs = (dataset.task, list(dataset.classes)), (schema["task"], list(schema["classes"]))
+        if ours != theirs or (dataset.task == "multilabel" and schema["negative"] != dataset.negative):
             raise PolicyError("the federation's task and classes are not those of this site's Dataset")
 
     def description(self) -> dict:

@@ -45,12 +45,12 @@ class Site:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._last: tuple[bytes, bytes] = (b"", b"")
         self._log = AuditLog(self._folder / "audit.jsonl")
-        told = {"event": "start", "site": keys.name, "identity": keys.party.identity.hex(), "policy": policy.digest}
+        start = {"event": "start", "site": keys.name, "identity": keys.party.identity.hex(), "policy": policy.digest}
         begun = self._log.head.number
-        self._log.begin(told, 0)
+        self._log.begin(start, 0)
         if begun:
             # By another key or policy, perhaps: what it signs from here on is by that one.
-            self._log.append(told)
+            self._log.append(start)
         self._sessions = Sessions(self._folder / "sessions.json")
         self._session: Session | None = None
         self._statistics: SiteStatistics | None = None

@@ -111,11 +111,11 @@ class SiteStatistics:
         if set(client.terms.clients) != set(roster):
             raise PolicyError(f"question {number}: its sum is not of all sites on the list")
         session.once.settle(f"question {number}", _digest(request))
-        found = self._computed(request, "in masked sums")
-        if not check_whole(client.terms, len(found)):
+        answer = self._computed(request, "in masked sums")
+        if not check_whole(client.terms, len(answer)):
             raise PolicyError(f"question {number}: the sum has another limit or length than all have, which would tell")
         self._settle_partners(fields["roster"])
-        return number, client, to_words(found, len(roster))
+        return number, client, to_words(answer, len(roster))
 
     def _settle_partners(self, roster: dict) -> None:
         """One list of sites over all runs, for as long as the policy lists the same: statistics have no noise, and two

@@ -109,7 +109,7 @@ class Training:
             self._privacy.before_round(number, [name], {name: part})
         update = self.rounds.update(state, self.data, client_state, number, part)
         measures = update.measures
-        told = {
+        numbers = {
             "examples": measures.examples,
             "loss": measures.loss,
             "accuracy": measures.accuracy,
@@ -117,10 +117,10 @@ class Training:
             **measures.also,
         }
         # What is no number is not told as one.
-        answer = {"measures": {name: value if np.isfinite(value) else None for name, value in told.items()}}
+        answer = {"measures": {name: value if np.isfinite(value) else None for name, value in numbers.items()}}
         if self._privacy:
             # They carry no noise, and how long it took tells how many patients were drawn.
-            answer = {"measures": dict.fromkeys(told), **self._privacy.events(number)}
+            answer = {"measures": dict.fromkeys(numbers), **self._privacy.events(number)}
         self._client_states = {number: update.client_state}
         if self._config.secure == "none":
             return answer, {"vectors": update.vectors, "own": update.client_state}

@@ -69,13 +69,13 @@ class TotalsAtSites:
 
     def _openly(self, request: dict, size: int) -> np.ndarray:
         fields = {name: {"request": request} for name in self._calls.parties}
-        answers, found = self._calls.all(protocol.STATISTICS, fields, again=self._again), []
+        answers, vectors = self._calls.all(protocol.STATISTICS, fields, again=self._again), []
         for name, asked in answers.items():
             arrays = asked.envelope.arrays.get("answer", ())
             if [(array.dtype, array.shape) for array in arrays] != [(np.float64, (size,))]:
                 raise WireError(f"site {name}: its answer has another form; is its medimg this one?")
-            found.append(arrays[0])
-        return np.sum(found, axis=0)
+            vectors.append(arrays[0])
+        return np.sum(vectors, axis=0)
 
     def _masked(self, request: dict, size: int) -> np.ndarray:
         roster = {name: party.identity for name, party in self._calls.parties.items()}
@@ -84,10 +84,10 @@ class TotalsAtSites:
         start = protocol.question_digest(self._calls.run, fields)
         terms = whole_terms(self._number, tuple(roster), self._config.secure_threshold, size, start, exchange)
         try:
-            found = masking.summed(terms, roster, exchange, self._asking(fields))
+            summed = masking.summed(terms, roster, exchange, self._asking(fields))
         except TooFewClientsError as error:
             raise _LostError(str(error), []) from error
-        return from_words(found.total, len(roster))
+        return from_words(summed.total, len(roster))
 
     def _asking(self, first: dict):
         """A `federated.secure.network.Ask` of a question; `first` goes with its first stage."""

@@ -20,7 +20,7 @@ from medimg.privacy.draws.noise_seed import fingerprint
 from medimg.privacy.ledger import Ledger, known
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.spending import Spending, Spent, Stretch
-from medimg.privacy.terms import Account, Terms
+from medimg.privacy.terms import Account, Terms, require_finite_clip, require_small_delta
 from medimg.training.lineage import NONE, Lineage
 
 _MECHANISM = "Gaussian noise on the sum of clipped updates of the clients (TensorFlow Federated)"
@@ -89,19 +89,14 @@ def check(config: FederateConfig, clients: int) -> None:
         )
     if config.weighting == "examples":
         raise InputError("--weighting examples: --dp client weighs clients alike; use equal")
-    if config.dp_clip == float("inf"):
-        raise InputError("--dp-clip inf: noise needs a finite clip")
+    require_finite_clip(config)
     if config.dp_budget == "dataset":
         raise InputError("--dp-budget dataset: counts patients, and --dp client protects clients; use --dp-budget run")
     if config.dp_seed is not None:
         raise InputError(
             f"--dp-seed {config.dp_seed}: TensorFlow Federated draws its noise without a seed; leave it out"
         )
-    if config.dp_delta >= 1 / clients:
-        raise InputError(
-            f"--dp-delta {config.dp_delta:g}: must be below 1 / {clients} clients, or a client's data may be published "
-            "outright within it"
-        )
+    require_small_delta(config, clients, "client")
 
 
 class ClientPrivacy(PrivateRounds):
@@ -243,15 +238,8 @@ class ClientPrivacy(PrivateRounds):
             ) from error
 
     def _terms(self) -> Terms:
-        return Terms(
-            unit="client",
-            mechanism=_MECHANISM,
-            composition=assumptions.ONE_CLIENT,
-            delta=self.config.dp_delta,
-            budget_epsilon=self.config.dp_epsilon,
-            l2_norm_clip=self.config.dp_clip,
-            expected_units=self.per_round,
-        )
+        words = {"unit": "client", "mechanism": _MECHANISM, "composition": assumptions.ONE_CLIENT}
+        return Terms.of(self.config, self.per_round, **words)
 
 
 def _first_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from medimg.privacy.ledger import Ledger, known
 from medimg.privacy.per_example.forward import kinds
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.spending import Spending, Spent, Stretch
-from medimg.privacy.terms import Account, Terms
+from medimg.privacy.terms import Account, Terms, require_finite_clip
 from medimg.training.lineage import NONE, Lineage
 
 _MECHANISM = "DP-SGD at each site: Gaussian noise on the sum of clipped contributions of its patients"
@@ -48,8 +48,7 @@ def check(config: FederateConfig) -> None:
             "--weighting examples: the exact number of a site's images would weigh in the model without noise; --dp "
             "patient weighs sites alike: use equal"
         )
-    if config.dp_clip == float("inf"):
-        raise InputError("--dp-clip inf: noise needs a finite clip")
+    require_finite_clip(config)
     if config.dp_epsilon is None and config.dp_noise_multiplier is None:
         raise InputError("--dp patient: give --dp-epsilon, e.g. 8, or --dp-noise-multiplier")
 
@@ -201,16 +200,8 @@ class PatientPrivacy(PrivateRounds):
         ]
 
     def _terms(self) -> Terms:
-        sites = [plan.site for plan in self.plans.values()]
-        return Terms(
-            unit="patient",
-            mechanism=_MECHANISM,
-            composition=assumptions.DISJOINT,
-            delta=self.config.dp_delta,
-            budget_epsilon=self.config.dp_epsilon,
-            l2_norm_clip=self.config.dp_clip,
-            expected_units=max(site.expected_patients for site in sites),
-        )
+        most = max(plan.site.expected_patients for plan in self.plans.values())
+        return Terms.of(self.config, most, mechanism=_MECHANISM, composition=assumptions.DISJOINT)
 
 
 def _account(plan: SitePlan, draw: str) -> Account:

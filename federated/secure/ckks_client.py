@@ -122,8 +122,8 @@ class CkksClient:
     def _check_confirmations(self, names: list[str], raw: list[bytes]) -> None:
         require(len(set(names) & set(self._survivors)), self.terms.threshold, "decrypt")
         for name, message in zip(names, raw, strict=True):
-            found = verified_message(message, name, self._roster[name], self.terms.id, "confirm")
-            if found.fields.get("survivors") != self._survivors:
+            confirmation = verified_message(message, name, self._roster[name], self.terms.id, "confirm")
+            if confirmation.fields.get("survivors") != self._survivors:
                 raise RefusedError(self.name, f"{name!r} was shown another list of the sum")
 
     def _steps(self, ciphertexts: bytes) -> np.ndarray:
@@ -146,8 +146,8 @@ class CkksClient:
             raise ForgedSumError(
                 self.name, f"the sum counts {counted} clients, the confirmed list {len(self._survivors)}"
             )
-        told, fitting = steps[:-COUNT], steps[-COUNT:]
-        excess = np.mod(fitting - tags(self._tags, self.terms.id, told, self._survivors), PRIMES)
-        if np.abs(told).max() > largest_of(self.terms) or excess.any():
+        total, fitting = steps[:-COUNT], steps[-COUNT:]
+        excess = np.mod(fitting - tags(self._tags, self.terms.id, total, self._survivors), PRIMES)
+        if np.abs(total).max() > largest_of(self.terms) or excess.any():
             raise ForgedSumError(self.name, "what it is asked to decrypt is not the sum of the confirmed list")
-        return told[:-1]
+        return total[:-1]

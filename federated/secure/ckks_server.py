@@ -108,10 +108,10 @@ class CkksServer:
             TooFewClientsError: no client decrypted it.
         """
         if self._answer is None:
-            told = "; ".join(f"{name!r} {reason}" for name, reason in (reasons or {}).items())
+            refused = "; ".join(f"{name!r} {reason}" for name, reason in (reasons or {}).items())
             raise TooFewClientsError(
                 "secure aggregation: no client is left to decrypt the sum"
-                f"{f' ({told})' if told else ''}; repeat the round",
+                f"{f' ({refused})' if refused else ''}; repeat the round",
                 reasons,
             )
         return self._answer[:-1].copy(), float(self._answer[-1])

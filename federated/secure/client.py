@@ -214,8 +214,8 @@ class MaskingClient:
             messages.append(self._verified(raw, sender, kind))
         if len({message.sender for message in messages}) != len(messages):
             raise RefusedError(self.name, f"two '{kind}' of one client")
-        own = [message for message in messages if message.sender == self.name]
-        if not own or own[0].fields["masking"] != self._masking.public.hex():
+        echo = [message for message in messages if message.sender == self.name]
+        if not echo or echo[0].fields["masking"] != self._masking.public.hex():
             raise RefusedError(self.name, "its own keys are missing or changed")
         return messages
 
@@ -244,12 +244,12 @@ class MaskingClient:
     def _route(self, sender: str, to: str) -> bytes:
         return json.dumps([self.terms.id, sender, to]).encode()
 
-    def _agree(self, own: Exchange, other: str, which: str, purpose: str) -> bytes:
-        return self._agree_with(own, other, self._advertised[other].get(which, ""), purpose)
+    def _agree(self, exchange: Exchange, other: str, which: str, purpose: str) -> bytes:
+        return self._agree_with(exchange, other, self._advertised[other].get(which, ""), purpose)
 
-    def _agree_with(self, own: Exchange, other: str, public: str, purpose: str) -> bytes:
+    def _agree_with(self, exchange: Exchange, other: str, public: str, purpose: str) -> bytes:
         try:
-            return own.agree(bytes.fromhex(public), self.terms.id, purpose)
+            return exchange.agree(bytes.fromhex(public), self.terms.id, purpose)
         except (ValueError, TypeError) as error:
             raise RejectedError(other, "advertised a key that is no X25519 public key") from error
 

@@ -1,6 +1,5 @@
 """All parties of the CKKS sum in one process: the clients and the server meet only in bytes."""
 
-import secrets
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +10,7 @@ from federated.secure.ckks_server import CkksServer
 from federated.secure.keys import Identity, roster
 from federated.secure.network import Ask, Network, Traffic, deliver, in_process
 from federated.secure.result import SecureSum
-from federated.secure.terms import Terms, default_threshold
+from federated.secure.terms import Terms
 
 
 def ckks_sum(
@@ -48,15 +47,7 @@ def ckks_sum(
         TooFewClientsError: below the threshold, or nobody left to decrypt.
         InputError: the options contradict each other.
     """
-    terms = Terms(
-        round=round_number,
-        session=session or secrets.token_hex(16),
-        clients=tuple(vectors),
-        threshold=default_threshold(len(vectors)) if threshold is None else threshold,
-        length=len(next(iter(vectors.values()))) if len(vectors) else 0,
-        limit=limit,
-        max_weight=max_weight,
-    )
+    terms = Terms.over(vectors, threshold, session, round=round_number, limit=limit, max_weight=max_weight)
     keys.check(terms)
     known = roster({name: identities[name] for name in vectors})
     opening = terms.to_bytes()

@@ -41,9 +41,10 @@ def require(present: int, threshold: int, stage: str, reasons: dict[str, str] | 
     """
     if present >= threshold:
         return
-    told = "; ".join(f"{name!r} {reason}" for name, reason in (reasons or {}).items())
+    refused = "; ".join(f"{name!r} {reason}" for name, reason in (reasons or {}).items())
     raise TooFewClientsError(
         f"secure aggregation: {present} clients at stage '{stage}', the threshold is {threshold}; nothing of this "
-        f"round is revealed{f' ({told})' if told else ''}; repeat it with more clients or a lower --secure-threshold",
+        f"round is revealed{f' ({refused})' if refused else ''}; repeat it with more clients or a lower "
+        "--secure-threshold",
         reasons,
     )

@@ -96,6 +96,6 @@ def who_could_see(kind: str, apart: bool = False, private: bool = False) -> list
     """
     if kind not in _SENTENCES:
         raise InputError(f"--secure {kind}: choose from {', '.join(KINDS)}")
-    told = [*(() if apart else _TOGETHER), *_SENTENCES[kind], *_EVERYWHERE]
+    sentences = [*(() if apart else _TOGETHER), *_SENTENCES[kind], *_EVERYWHERE]
     other = dict(zip(_IN_THE_FILES, _IN_PRIVATE_FILES, strict=True)) if private else {}
-    return [other.get(sentence, sentence) for sentence in told]
+    return [other.get(sentence, sentence) for sentence in sentences]

@@ -10,7 +10,7 @@ from federated.secure.keys import Exchange, Identity, roster
 from federated.secure.network import Ask, Network, Traffic, deliver, in_process
 from federated.secure.result import SecureSum
 from federated.secure.server import MaskingServer
-from federated.secure.terms import Terms, default_threshold
+from federated.secure.terms import Terms
 
 
 def masked_sum(
@@ -54,17 +54,8 @@ def masked_sum(
         InputError: the options contradict each other.
     """
     exchange = Exchange.generate(secrets.token_bytes)
-    terms = Terms(
-        round=round_number,
-        session=session or secrets.token_hex(16),
-        clients=tuple(vectors),
-        threshold=default_threshold(len(vectors)) if threshold is None else threshold,
-        length=len(next(iter(vectors.values()))) if len(vectors) else 0,
-        limit=limit,
-        max_weight=max_weight,
-        bits=bits,
-        server=exchange.public.hex(),
-    )
+    fields = {"round": round_number, "limit": limit, "max_weight": max_weight, "bits": bits}
+    terms = Terms.over(vectors, threshold, session, server=exchange.public.hex(), **fields)
     known = roster({name: identities[name] for name in vectors})
     opening = terms.to_bytes()
     clients = {name: MaskingClient(identities[name], known, opening, whole=whole) for name in vectors}

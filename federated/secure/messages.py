@@ -68,21 +68,21 @@ def verified_message(
                 sender, f"the signature of its message '{kind}' does not match; it was changed or is foreign"
             )
         header = parse_json(bytes(text[_SIZE.size :]))
-        found = Message(header["kind"], header["sender"], dict(header["fields"]), body, raw)
-        found_round, tag = header["round"], header.get("tag")
+        message = Message(header["kind"], header["sender"], dict(header["fields"]), body, raw)
+        message_round, tag = header["round"], header.get("tag")
     except (struct.error, ValueError, KeyError, TypeError) as error:
         if isinstance(error, RejectedError):
             raise
         raise RejectedError(sender, f"its message '{kind}' can't be read") from error
-    if found.sender != sender:
-        raise RejectedError(sender, f"its message is signed as {found.sender!r}")
-    if found_round != round_id:
+    if message.sender != sender:
+        raise RejectedError(sender, f"its message is signed as {message.sender!r}")
+    if message_round != round_id:
         raise RejectedError(sender, f"its message '{kind}' belongs to another round (a replay?)")
-    if found.kind != kind:
-        raise RejectedError(sender, f"sent '{found.kind}' where '{kind}' is due (a replay?)")
+    if message.kind != kind:
+        raise RejectedError(sender, f"sent '{message.kind}' where '{kind}' is due (a replay?)")
     if tag_key is not None:
         _check_tag(sender, kind, tag_key, body, tag)
-    return found
+    return message
 
 
 def _check_tag(sender: str, kind: str, key: bytes, body: memoryview, tag) -> None:

@@ -52,8 +52,8 @@ class Traffic:
                 receive(client, message)
             except (RejectedError, RefusedError) as error:
                 # A client that refuses over another's message is told with that other's name.
-                own = error.client == client
-                self.rejected[client] = error.reason if own else f"refused: {error}"
+                own_fault = error.client == client
+                self.rejected[client] = error.reason if own_fault else f"refused: {error}"
                 continue
             staying.add(client)
         self.dropped.update({client: name for client in asked if client not in staying | self.rejected.keys()})

@@ -31,13 +31,13 @@ def tags(key: bytes, round_id: str, values: np.ndarray, clients: Iterable[str]) 
     Returns:
         (COUNT,) int64 from 0 to PRIMES.
     """
-    found = np.empty(COUNT, np.int64)
+    residues = np.empty(COUNT, np.int64)
     for place, prime in enumerate(PRIMES):
         factors = _residues(derive(key, round_id, f"tag {place}"), len(values), prime)
-        found[place] = np.mod(factors * np.mod(values, prime), prime).sum()
+        residues[place] = np.mod(factors * np.mod(values, prime), prime).sum()
     for name in clients:
-        found += _residues(derive(key, round_id, f"tag of {name}"), COUNT, PRIMES)
-    return np.mod(found, PRIMES)
+        residues += _residues(derive(key, round_id, f"tag of {name}"), COUNT, PRIMES)
+    return np.mod(residues, PRIMES)
 
 
 def _residues(key: bytes, count: int, primes: np.ndarray) -> np.ndarray:

@@ -4,8 +4,10 @@ import hashlib
 import json
 import math
 import secrets
+from collections.abc import Mapping, Sized
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Self
 
 from federated.secure.errors import RejectedError
 from federated.secure.fixed_point import FixedPoint
@@ -51,6 +53,24 @@ class Terms:
     session: str = field(default_factory=lambda: secrets.token_hex(16))
     start: str = ""
     nonce: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    @classmethod
+    def over(cls, vectors: Mapping[str, Sized], threshold: int | None, session: str, **others) -> Self:
+        """Of a sum over these clients' vectors.
+
+        Args:
+            vectors: client -> (length,).
+            threshold: None: a strict majority.
+            session: of the coordinator's process; empty: a new one.
+            others: attributes.
+        """
+        return cls(
+            clients=tuple(vectors),
+            threshold=default_threshold(len(vectors)) if threshold is None else threshold,
+            length=len(next(iter(vectors.values()))) if len(vectors) else 0,
+            **({"session": session} if session else {}),
+            **others,
+        )
 
     def __post_init__(self):
         count = len(self.clients)

@@ -92,8 +92,8 @@ def whole_sum(
         threshold: as of `whole_terms`.
     """
     clients = len(values)
-    found = masked_sum(
-        {name: to_words(own, clients) for name, own in values.items()},
+    summed = masked_sum(
+        {name: to_words(vector, clients) for name, vector in values.items()},
         identities=identities,
         threshold=threshold_of(threshold, clients),
         round_number=number,
@@ -102,4 +102,4 @@ def whole_sum(
         bits=BITS,
         whole=True,
     )
-    return from_words(found.total, clients)
+    return from_words(summed.total, clients)

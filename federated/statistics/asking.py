@@ -32,10 +32,10 @@ class Asking:
         Raises:
             InputError: it is of another size, or no number.
         """
-        found = np.asarray(self._total({"kind": kind, **self._common, **values}, size), np.float64)
-        if found.shape != (size,) or not np.isfinite(found).all():
-            raise unusable(kind, f"{found.shape} instead of {(size,)}, or not all of them numbers")
-        return found
+        answer = np.asarray(self._total({"kind": kind, **self._common, **values}, size), np.float64)
+        if answer.shape != (size,) or not np.isfinite(answer).all():
+            raise unusable(kind, f"{answer.shape} instead of {(size,)}, or not all of them numbers")
+        return answer
 
     def counts(self, kind: str, size: int, **values) -> np.ndarray:
         """A sum of counts, int64 (size,).
@@ -46,14 +46,14 @@ class Asking:
         return whole(kind, self(kind, size, **values))
 
 
-def whole(kind: str, found: np.ndarray) -> np.ndarray:
+def whole(kind: str, total: np.ndarray) -> np.ndarray:
     """A sum of counts as int64.
 
     Raises:
         InputError: it is something else.
     """
-    counts = np.rint(found)
-    if (counts < 0).any() or (counts != found).any():
+    counts = np.rint(total)
+    if (counts < 0).any() or (counts != total).any():
         raise unusable(kind, "no counts")
     return counts.astype(np.int64)
 

@@ -20,14 +20,14 @@ def counts_disclosed(apart: bool, table: bool) -> str:
         apart: the clients are at sites of their own.
         table: of rows, not images.
     """
-    told = (
+    sentence = (
         "Before the first round each site told how many labelled rows it has in train, val and test, of how many "
         "patients, what of a class or part it lacks, and a digest of its manifest"
     )
     if apart:
-        return f"{told} (partition.csv, federation.json)."
+        return f"{sentence} (partition.csv, federation.json)."
     return (
-        f"{told}; in the simulation its class counts in each part are known as well (partition.csv, "
+        f"{sentence}; in the simulation its class counts in each part are known as well (partition.csv, "
         "partition_counts.csv, federation.json)"
         + (", and how its columns differ from the other sites' (feature_shift.csv)." if table else ".")
     )
@@ -39,7 +39,7 @@ def disclosed(config) -> list[str]:
     Args:
         config: as for `fit`, with `secure` and `is_apart`.
     """
-    told = [
+    sentences = [
         "Before the first round the sites answered questions on their labelled training rows alone: how many there "
         "are, how many lack each column; of categories the name and count of each; of numbers and dates how many are "
         "in ever smaller intervals around the smallest and the largest value, and the sums of the values and of their "
@@ -48,20 +48,20 @@ def disclosed(config) -> list[str]:
         "patient's.",
     ]
     if config.impute == "median":
-        told.append(
+        sentences.append(
             "For the medians values were counted in ever smaller intervals around them too, down to the values next to "
             "the median; each median is a value of some patient, or the middle of two."
         )
     elif config.impute == "most-frequent":
-        told.append(
+        sentences.append(
             "For the commonest values every different value of every number and date was counted: all of the column "
             "but who has which value. --impute median tells less."
         )
     if config.select != "none":
         by = " in each class" if config.select == "anova" else ""
         of_one = "; of a class with one patient, that is the patient's row" if by else ""
-        told.append(f"For --select {config.select} each encoded column was summed, and its squares{by}{of_one}.")
-    return [*told, _limits(config)]
+        sentences.append(f"For --select {config.select} each encoded column was summed, and its squares{by}{of_one}.")
+    return [*sentences, _limits(config)]
 
 
 def pixels_disclosed(config) -> list[str]:

@@ -29,14 +29,14 @@ def require_patients(groups: np.ndarray, patients: pd.Series, fewest: int) -> No
         _require(group, np.unique(group), patients, fewest)
     # Rows that are in the same groups; of two classes, all less both classes are the rows of neither.
     cells, cell = np.unique(groups, axis=1, return_inverse=True)
-    told = np.concatenate([[one == group for group in np.unique(one)] for one in cells]).astype(float)
+    indicators = np.concatenate([[one == group for group in np.unique(one)] for one in cells]).astype(float)
     # A sum of groups can be that of one cell alone where it is in the space that all of them span.
-    shown = np.flatnonzero(np.einsum("ij,ji->i", np.linalg.pinv(told), told) > 1 - _ROUNDING)
+    shown = np.flatnonzero(np.einsum("ij,ji->i", np.linalg.pinv(indicators), indicators) > 1 - _ROUNDING)
     _require(cell.ravel(), shown, patients, fewest)
 
 
-def _require(group: np.ndarray, told: np.ndarray, patients: pd.Series, fewest: int) -> None:
-    for k in told:
+def _require(group: np.ndarray, labels: np.ndarray, patients: pd.Series, fewest: int) -> None:
+    for k in labels:
         if patients[group == k].nunique() < fewest:
             raise FewPatientsError(f"min_patients: a class has fewer than {fewest} patients, of whom none is told")
 

@@ -147,17 +147,19 @@ def _measured(asking: Asking, features: tuple[Feature, ...], known: dict[str, in
     if not kinds:
         return {}
     if impute == "most-frequent":
-        found = frequencies(asking, {name: (kind, known[name]) for name, kind in kinds.items()})
-        ends = {name: (min(own), max(own)) for name, own in found.items()}
+        counts = frequencies(asking, {name: (kind, known[name]) for name, kind in kinds.items()})
+        ends = {name: (min(times), max(times)) for name, times in counts.items()}
         # Of several the smallest.
-        fills = {name: min(own, key=lambda value, own=own: (-own[value], value)) for name, own in found.items()}
+        fills = {
+            name: min(times, key=lambda value, times=times: (-times[value], value)) for name, times in counts.items()
+        }
     else:
         middle = impute == "median"
         values = ranked(
             asking, {name: (kind, known[name], _ranks(known[name], middle)) for name, kind in kinds.items()}
         )
-        ends = {name: (own[0], own[1]) for name, own in values.items()}
-        fills = {name: (own[2] + own[3]) / 2 if middle else 0.0 for name, own in values.items()}
+        ends = {name: (of_ranks[0], of_ranks[1]) for name, of_ranks in values.items()}
+        fills = {name: (of_ranks[2] + of_ranks[3]) / 2 if middle else 0.0 for name, of_ranks in values.items()}
     moments = _moments(asking, ends, known)
     return {name: _Summary(Input(name, kind), moments[name], fills[name]) for name, kind in kinds.items()}
 
@@ -184,8 +186,8 @@ def _sums(asking: Asking, shifts: dict[str, float], scales: dict[str, float], po
     if not shifts:
         return {}
     columns = [[name, shift, scales[name]] for name, shift in shifts.items()]
-    found = asking("sums", len(columns), columns=columns, power=power)
-    return dict(zip(shifts, found.tolist(), strict=True))
+    totals = asking("sums", len(columns), columns=columns, power=power)
+    return dict(zip(shifts, totals.tolist(), strict=True))
 
 
 def _scaling(filled: Moments, scale: str) -> dict[str, float]:

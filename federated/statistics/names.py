@@ -25,9 +25,9 @@ def sketched(columns: Iterable[tuple[str, Mapping[str, int]]], names: list[str],
         InputError: a column has too many categories, or one of too long a name.
     """
     place, counts = {name: number for number, name in enumerate(names)}, {}
-    for name, own in columns:
-        _few(name, len(own))
-        for category, count in own.items():
+    for name, categories in columns:
+        _few(name, len(categories))
+        for category, count in categories.items():
             if len(category.encode()) > NAME_BYTES:
                 raise InputError(
                     f"column '{name}': a category of more than {NAME_BYTES} bytes is text; make it metadata in "
@@ -54,16 +54,16 @@ def counted(asking: Asking, question: str, names: list[str]) -> dict[str, dict[s
     """
     if not names:
         return {}
-    found, cells = None, cells_for(_USUAL * len(names))
+    counts, cells = None, cells_for(_USUAL * len(names))
     for _ in range(SKETCHES):
-        found = names_in(asking.counts(question, cells * WIDTH, columns=names, cells=cells), cells)
-        if found is not None:
+        counts = names_in(asking.counts(question, cells * WIDTH, columns=names, cells=cells), cells)
+        if counts is not None:
             break
         cells *= _GROWTH
-    if found is None or {number for number, _ in found} - set(range(len(names))):
+    if counts is None or {number for number, _ in counts} - set(range(len(names))):
         raise unusable(question, f"more than {cells // _GROWTH // 2} of them in {len(names)} columns, or false")
     total: dict[str, dict[str, int]] = {name: {} for name in names}
-    for (number, category), times in found.items():
+    for (number, category), times in counts.items():
         total[names[number]][category] = times
     return total
 

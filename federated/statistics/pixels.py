@@ -16,8 +16,8 @@ def pixels(dataset: Dataset, request: dict) -> np.ndarray:
     if dataset.is_table:
         raise InputError(f"{dataset.root}: holds rows of a table; colours are of images")
     paths = dataset.paths(dataset.rows("train", labelled=True))
-    found = image_sums(paths, int(request["image_size"]), int(request["channels"]))
-    return np.concatenate([[found.count], found.sums / _UNIT, found.products.ravel() / _UNIT])
+    totals = image_sums(paths, int(request["image_size"]), int(request["channels"]))
+    return np.concatenate([[totals.count], totals.sums / _UNIT, totals.products.ravel() / _UNIT])
 
 
 def pixel_whitening(total: Total, image_size: int, channels: int, method: str = "pca") -> Whitening:
@@ -33,9 +33,9 @@ def pixel_whitening(total: Total, image_size: int, channels: int, method: str = 
         InputError: no client has images, or an answer is unusable.
     """
     size = 1 + channels + channels * channels
-    found = Asking(total)("pixels", size, image_size=image_size, channels=channels)
-    count = int(whole("pixels", found[:1])[0])
-    sums, products = found[1 : 1 + channels] * _UNIT, found[1 + channels :].reshape(channels, channels) * _UNIT
+    answer = Asking(total)("pixels", size, image_size=image_size, channels=channels)
+    count = int(whole("pixels", answer[:1])[0])
+    sums, products = answer[1 : 1 + channels] * _UNIT, answer[1 + channels :].reshape(channels, channels) * _UNIT
     if (sums < 0).any() or (sums > 255.0 * count).any():
         raise unusable("pixels", "the mean pixel is not in 0..255")
     if not np.array_equal(products, products.T):

@@ -62,11 +62,11 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
     """
     if not dataset.is_table:
         raise InputError(f"{dataset.root}: holds images; this federation learns from tables")
-    own = {feature.name for feature in dataset.inputs} & set(dataset.manifest.columns)
+    present = {feature.name for feature in dataset.inputs} & set(dataset.manifest.columns)
     for feature in schema.features:
         if feature.name in ROLES:
             raise InputError(f"{dataset.root}: '{feature.name}' says what a row is, and nothing learns from it")
-    absent = [feature for feature in schema.features if feature.name not in own]
+    absent = [feature for feature in schema.features if feature.name not in present]
     if len(absent) == len(schema.features):
         raise InputError(
             f"{dataset.root}/manifest.csv: none of the federation's columns is there "
@@ -84,17 +84,17 @@ def agreed(dataset: Dataset, schema: Schema) -> Dataset:
     )
 
 
-def require_inputs(own: Dataset, names: Iterable[str]) -> None:
+def require_inputs(table: Dataset, names: Iterable[str]) -> None:
     """Refuse a preprocessing of other columns than the federation's.
 
     Args:
-        own: of `agreed`.
+        table: of `agreed`.
         names: of the columns that it reads.
 
     Raises:
         InputError: names one.
     """
-    strange = sorted(set(names) - {feature.name for feature in own.inputs})
+    strange = sorted(set(names) - {feature.name for feature in table.inputs})
     if strange:
         raise InputError(f"the preprocessing reads column '{printable(strange[0], 50)}', which nobody learns from")
 

@@ -69,16 +69,16 @@ def ranked(asking: Asking, columns: Mapping[str, tuple[str, int, list[int]]]) ->
         for name, (kind, known, ranks) in columns.items()
     }
     bins = MANY if len(columns) <= _NARROW else FEW
-    while pending := [one for own in searches.values() for one in own if one.low < one.high]:
-        found = _counted(asking, list(dict.fromkeys(one.interval for one in pending)), bins)
+    while pending := [one for of_column in searches.values() for one in of_column if one.low < one.high]:
+        counts_in = _counted(asking, list(dict.fromkeys(one.interval for one in pending)), bins)
         for search in pending:
-            counts = found[search.interval]
+            counts = counts_in[search.interval]
             if counts.sum() != search.inside:
                 raise unusable("counts", f"column '{search.column}': {search.inside} values, then {counts.sum()}")
             search.narrow(counts)
     return {
-        name: to_values(np.array([search.low for search in own], np.int64), columns[name][0]).tolist()
-        for name, own in searches.items()
+        name: to_values(np.array([search.low for search in of_column], np.int64), columns[name][0]).tolist()
+        for name, of_column in searches.items()
     }
 
 
@@ -99,11 +99,11 @@ def frequencies(asking: Asking, columns: Mapping[str, tuple[str, int]]) -> dict[
                 raise unusable("counts", f"column '{interval[0]}': another number of values than before")
             known |= {_part(interval, part, FEW): int(counts[part]) for part in np.flatnonzero(counts).tolist()}
         _check_few(known)
-    found: dict[str, dict[float, int]] = {name: {} for name in columns}
+    values: dict[str, dict[float, int]] = {name: {} for name in columns}
     for (name, key, _), count in sorted(known.items()):
         (value,) = to_values(np.array([key]), columns[name][0]).tolist()
-        found[name][value] = count
-    return found
+        values[name][value] = count
+    return values
 
 
 def few_or_ends(
@@ -132,13 +132,16 @@ def few_or_ends(
             known |= {_part(interval, part, bins): int(counts[part]) for part in np.flatnonzero(counts).tolist()}
         crowded |= {name for name, times in Counter(name for name, _, _ in known).items() if times > columns[name][1]}
         ends = {name: sorted(one for one in known if one[0] == name) for name in crowded}
-        kept = {end for own in ends.values() for end in (own[0], own[-1])}
+        kept = {end for parts in ends.values() for end in (parts[0], parts[-1])}
         known = {one: count for one, count in known.items() if one[0] not in crowded or one in kept}
-    found: dict[str, dict[float, int]] = {name: {} for name in columns}
+    values: dict[str, dict[float, int]] = {name: {} for name in columns}
     for (name, key, _), count in sorted(known.items()):
         (value,) = to_values(np.array([key]), DOUBLE).tolist()
-        found[name][value] = count
-    return {name: (None if name in crowded else own, min(own), max(own)) for name, own in found.items()}
+        values[name][value] = count
+    return {
+        name: (None if name in crowded else frequency, min(frequency), max(frequency))
+        for name, frequency in values.items()
+    }
 
 
 def _check_few(known: Mapping[Interval, int]) -> None:

@@ -47,7 +47,7 @@ def best(
     }
     n, sums, squares = np.split(asking("classes", cells * (1 + 2 * features), **asked), [cells, cells * (1 + features)])
     n = whole("classes", n).reshape(groupings, groups)
-    sums, squares = (found.reshape(groupings, groups, features) for found in (sums, squares))
+    sums, squares = (stacked.reshape(groupings, groups, features) for stacked in (sums, squares))
     if method == "variance":
         total = n[0, 0]
         scores = (squares[0, 0] - sums[0, 0] ** 2 / total) / total * (scales * fitted.plan.scale) ** 2

@@ -52,7 +52,7 @@ def names_in(total: np.ndarray, cells: int) -> dict[Key, int] | None:
     Returns:
         None where there are too many names for so few cells, or an answer was no sketch.
     """
-    table, found = total.reshape(cells, WIDTH).copy(), {}
+    table, counts = total.reshape(cells, WIDTH).copy(), {}
     waiting = list(range(cells))
     while waiting:
         place = waiting.pop()
@@ -60,13 +60,13 @@ def names_in(total: np.ndarray, cells: int) -> dict[Key, int] | None:
         if key is None or place not in _places(key, cells):
             continue
         count = int(table[place, 0])
-        found[key] = found.get(key, 0) + count
+        counts[key] = counts.get(key, 0) + count
         places = _places(key, cells)
         table[places] -= count * _words(key)
         if (table[places] < 0).any():
             return None
         waiting += places
-    return None if table.any() else found
+    return None if table.any() else counts
 
 
 def _alone(cell: np.ndarray) -> Key | None:

@@ -22,22 +22,22 @@ _MOST_BINS, _MOST_COUNTS, _MOST_CELLS = 4096, 1 << 24, 1 << 18
 _FAR = 1 << 63  # beyond all keys
 
 
-def training_rows(own: Dataset, known: list[str] | None) -> pd.DataFrame:
+def training_rows(table: Dataset, known: list[str] | None) -> pd.DataFrame:
     """The rows that a site learns from.
 
     Args:
-        own: the site's table in the federation's form (`agreed`).
+        table: the site's table in the federation's form (`agreed`).
         known: columns that a row must have, with `--missing drop-rows`: those that any site knows, so that a site
             which lacks one of them has no row left, as the pooled table would not; None: all rows.
 
     Returns:
         Labelled rows in train; there may be none.
     """
-    rows = own.rows("train", labelled=True)
+    rows = table.rows("train", labelled=True)
     if known is None:
         return rows
     complete = np.ones(len(rows), bool)
-    features = tuple(feature for feature in own.features if feature.name in set(known))
+    features = tuple(feature for feature in table.features if feature.name in set(known))
     for _, values in blocks(rows, features):
         complete &= ~np.isnan(values).any(axis=1)
     return rows[complete]
@@ -45,27 +45,27 @@ def training_rows(own: Dataset, known: list[str] | None) -> pd.DataFrame:
 
 def missing(dataset: Dataset, request: dict) -> np.ndarray:
     """Rows, and how many of them lack each column of the schema, whatever `known` says."""
-    return _missing(*_own(dataset, {**request, "known": None}))
+    return _missing(*_learnt_from(dataset, {**request, "known": None}))
 
 
 def complete(dataset: Dataset, request: dict) -> np.ndarray:
     """The same of the rows that know what must be known."""
-    return _missing(*_own(dataset, request))
+    return _missing(*_learnt_from(dataset, request))
 
 
-def _missing(own: Dataset, rows: pd.DataFrame) -> np.ndarray:
-    lacking = [np.isnan(values).sum(axis=0) for _, values in blocks(rows, own.features)]
+def _missing(table: Dataset, rows: pd.DataFrame) -> np.ndarray:
+    lacking = [np.isnan(values).sum(axis=0) for _, values in blocks(rows, table.features)]
     return np.concatenate([[len(rows)], *lacking])
 
 
 def categories(dataset: Dataset, request: dict) -> np.ndarray:
     """The names and counts of the categories of each column, in a sketch of `cells`."""
     names = request["columns"]
-    return sketched(_categories_of(*_own(dataset, request), names), names, cells_of(request))
+    return sketched(_categories_of(*_learnt_from(dataset, request), names), names, cells_of(request))
 
 
-def _categories_of(own: Dataset, rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, dict[str, int]]]:
-    for column, values in _columns(own, rows, names):
+def _categories_of(table: Dataset, rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, dict[str, int]]]:
+    for column, values in _columns(table, rows, names):
         if column.type not in ("categorical", "ordinal"):
             raise InputError(f"request: column '{column.name}' has no categories")
         times = np.bincount(values.astype(np.int64), minlength=len(column.categories))
@@ -74,12 +74,12 @@ def _categories_of(own: Dataset, rows: pd.DataFrame, names: list[str]) -> Iterat
 
 def counts_between(dataset: Dataset, request: dict) -> np.ndarray:
     """Of each interval [column, low, high] of keys, how many known values lie in each of its `bins` equal parts."""
-    return counts_of(
-        request,
-        lambda names: (
-            (column.name, to_keys(values, column.type)) for column, values in _columns(*_own(dataset, request), names)
-        ),
-    )
+
+    def keys_of(names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+        for column, values in _columns(*_learnt_from(dataset, request), names):
+            yield column.name, to_keys(values, column.type)
+
+    return counts_of(request, keys_of)
 
 
 def counts_of(request: dict, keys_of: Callable[[list[str]], Iterable[tuple[str, np.ndarray]]]) -> np.ndarray:
@@ -100,12 +100,12 @@ def counts_of(request: dict, keys_of: Callable[[list[str]], Iterable[tuple[str, 
     by_column: dict[str, list[int]] = {}
     for number, (name, _, _) in enumerate(intervals):
         by_column.setdefault(name, []).append(number)
-    found = np.zeros((len(intervals), bins), np.int64)
+    counts = np.zeros((len(intervals), bins), np.int64)
     for name, keys in keys_of(list(by_column)):
         for number in by_column[name]:
             _, low, high = intervals[number]
-            found[number] = in_parts(keys, low, high, bins)
-    return found.ravel()
+            counts[number] = in_parts(keys, low, high, bins)
+    return counts.ravel()
 
 
 def cells_of(request: dict) -> int:
@@ -116,10 +116,10 @@ def cells_of(request: dict) -> int:
 def sums(dataset: Dataset, request: dict) -> np.ndarray:
     """Of each [column, shift, scale] the sum of its known values' distances from the shift, or of their squares."""
     asked, power = {name: (shift, scale) for name, shift, scale in request["columns"]}, _natural(request["power"], 2)
-    found = dict.fromkeys(asked, 0.0)
-    for column, values in _columns(*_own(dataset, request), list(asked)):
-        found[column.name] = float((_within(values, *asked[column.name]) ** power).sum())
-    return np.array(list(found.values()))
+    totals = dict.fromkeys(asked, 0.0)
+    for column, values in _columns(*_learnt_from(dataset, request), list(asked)):
+        totals[column.name] = float((_within(values, *asked[column.name]) ** power).sum())
+    return np.array(list(totals.values()))
 
 
 def class_sums(dataset: Dataset, request: dict) -> np.ndarray:
@@ -129,11 +129,11 @@ def class_sums(dataset: Dataset, request: dict) -> np.ndarray:
     class, without and with it). Columns are as far from `shifts` as `scales` say; `fewest` is the site's own: a group
     of fewer patients is not told.
     """
-    own, rows = _own(dataset, request)
+    table, rows = _learnt_from(dataset, request)
     preprocessing = Preprocessing.from_dict(request["preprocessing"])
-    require_inputs(own, preprocessing.inputs)
+    require_inputs(table, preprocessing.inputs)
     shifts, scales = (np.asarray(request[name], np.float64) for name in ("shifts", "scales"))
-    groups, size = _groupings(own, rows, request["by"])
+    groups, size = _groupings(table, rows, request["by"])
     shape = (len(groups), size)
     require_patients(groups, rows["patient"], request.get("fewest", 1))
     count = np.zeros(shape, np.int64)
@@ -199,28 +199,28 @@ def _natural(value: object, most: int) -> int:
     return value
 
 
-def _groupings(own: Dataset, rows: pd.DataFrame, by: str) -> tuple[np.ndarray, int]:
+def _groupings(table: Dataset, rows: pd.DataFrame, by: str) -> tuple[np.ndarray, int]:
     """The group of each row, int (groupings, N), and the number of groups."""
     if by == "all":
         return np.zeros((1, len(rows)), np.int64), 1
-    targets = own.targets(rows)
+    targets = table.targets(rows)
     if targets.ndim == 1:
-        return targets[None], len(own.classes)
+        return targets[None], len(table.classes)
     return targets.T.astype(np.int64), 2
 
 
-def _own(dataset: Dataset, request: dict) -> tuple[Dataset, pd.DataFrame]:
-    own = agreed(dataset, Schema.from_dict(request["schema"]))
-    rows = training_rows(own, request.get("known"))
+def _learnt_from(dataset: Dataset, request: dict) -> tuple[Dataset, pd.DataFrame]:
+    table = agreed(dataset, Schema.from_dict(request["schema"]))
+    rows = training_rows(table, request.get("known"))
     # Whoever asks says what must be known, and so chooses rows.
-    others = own.rows("train", labelled=True).drop(index=rows.index)
+    others = table.rows("train", labelled=True).drop(index=rows.index)
     require_chosen(rows["patient"], others["patient"], request.get("fewest", 1))
-    return own, rows
+    return table, rows
 
 
-def _columns(own: Dataset, rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[Input, np.ndarray]]:
+def _columns(table: Dataset, rows: pd.DataFrame, names: list[str]) -> Iterator[tuple[Input, np.ndarray]]:
     """The columns of these names, each with its known values, float64."""
-    by_name = {feature.name: feature for feature in own.features}
+    by_name = {feature.name: feature for feature in table.features}
     features = tuple(by_name[name] for name in names)
     for block, values in blocks(rows, features):
         for column, one in zip(block, values.T, strict=True):

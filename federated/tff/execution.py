@@ -28,29 +28,28 @@ class WorkerLostError(RuntimeError):
 
 
 class Execution:
-    """Runs TFF computations on one worker.
+    """Runs TFF computations on a worker of its own, which `close` ends.
 
     Args:
-        address: HOST:PORT of a running worker; None: one of our own is started, and ended by `close`.
-        concurrent: clients that our own worker computes at once; None: one for two cores, which a client's own
-            operations keep busy.
         patience: seconds for which a worker that does not answer is tried again.
+
+    Raises:
+        WorkerLostError: it does not answer.
 
     Example:
         with Execution() as execution:
             result = execution.run(computation, argument)
     """
 
-    def __init__(self, address: str | None = None, concurrent: int | None = None, patience: float = 30.0):
-        concurrent = concurrent or max(1, (os.cpu_count() or 1) // 2)
-        self.worker = Worker(concurrent=concurrent) if address is None else None
-        self.address = address or self.worker.address
-        self._channel = grpc.insecure_channel(self.address, options=_CHANNEL)
+    def __init__(self, patience: float = 30.0):
+        # A client's own operations keep two cores busy.
+        self.worker = Worker(max(1, (os.cpu_count() or 1) // 2))
+        self._channel = grpc.insecure_channel(self.worker.address, options=_CHANNEL)
         if not self.answers(patience):
             self.close()
-            raise WorkerLostError(f"worker {self.address}: did not answer within {patience:g} s")
+            raise WorkerLostError(f"worker {self.worker.address}: did not answer within {patience:g} s")
         self._context = tff.framework.SyncExecutionContext(
-            executor_fn=_Executors(self._channel, self.address, self.worker, patience),
+            executor_fn=_Executors(self._channel, self.worker, patience),
             compiler_fn=tff.backends.native.desugar_and_transform_to_native,
             transform_args=tff.tensorflow.transform_args,
             transform_result=tff.tensorflow.transform_result,
@@ -78,10 +77,9 @@ class Execution:
             return computation(*arguments)
 
     def close(self) -> None:
-        """Close the channel; end the worker if it is ours."""
+        """Close the channel and end the worker."""
         self._channel.close()
-        if self.worker:
-            self.worker.stop()
+        self.worker.stop()
 
     def __enter__(self) -> "Execution":
         return self
@@ -97,16 +95,16 @@ class _Executors(tff.framework.ExecutorFactory):
     the context tries again for ever. Here it is forgotten first, and patience has an end.
     """
 
-    def __init__(self, channel, address: str, worker: Worker | None, patience: float):
+    def __init__(self, channel, worker: Worker, patience: float):
         self._stub = tff.framework.RemoteExecutorGrpcStub(channel)
-        self._address, self._worker, self._patience = address, worker, patience
+        self._worker, self._patience = worker, patience
         self._executors, self._silent_since = {}, None
 
     def create_executor(self, cardinalities):
         """An executor for as many clients as the arguments have."""
         clients = cardinalities.get(tff.CLIENTS, 0)
-        if self._worker and not self._worker.running():
-            raise WorkerLostError(f"worker {self._address}: has ended; is memory short?")
+        if not self._worker.running():
+            raise WorkerLostError(f"worker {self._worker.address}: has ended; is memory short?")
         if clients in self._executors:
             return self._executors[clients]
         executor = tff.framework.RemoteExecutor(self._stub)
@@ -116,7 +114,8 @@ class _Executors(tff.framework.ExecutorFactory):
             self._silent_since = self._silent_since or time.monotonic()
             if time.monotonic() - self._silent_since > self._patience:
                 self._silent_since = None
-                raise WorkerLostError(f"worker {self._address}: did not answer for {self._patience:g} s") from None
+                address = self._worker.address
+                raise WorkerLostError(f"worker {address}: did not answer for {self._patience:g} s") from None
             raise
         self._silent_since = None
         # Of other numbers of clients none is needed any more, and each holds memory in the worker.

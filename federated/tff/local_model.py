@@ -108,17 +108,24 @@ class LocalModel:
 
     def in_graph(self) -> tf.keras.Model:
         """A copy for the graph under construction, its weights in the same order and all zero."""
-        config = copy.deepcopy(self.model.get_config())
+        config = of_zeros(self.model)
         for layer in config["layers"]:
             if layer["class_name"] == "Dropout":
                 layer["class_name"] = "medimg.federated>SeededDropout"
                 layer["registered_name"] = "medimg.federated>SeededDropout"
                 layer["module"] = None
-            for key in layer["config"]:
-                # They would be drawn anew for each client of each round, and then overwritten.
-                if key.endswith("_initializer"):
-                    layer["config"][key] = {"class_name": "Zeros", "config": {}}
         return tf.keras.Model.from_config(config)
+
+
+def of_zeros(model: tf.keras.Model) -> dict:
+    """The configuration of a copy whose weights begin as zeros."""
+    config = copy.deepcopy(model.get_config())
+    for layer in config["layers"]:
+        for key in layer["config"]:
+            # They would be drawn anew for each client of each round, and then overwritten.
+            if key.endswith("_initializer"):
+                layer["config"][key] = {"class_name": "Zeros", "config": {}}
+    return config
 
 
 def assign(model: tf.keras.Model, weights) -> None:

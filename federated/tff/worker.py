@@ -42,27 +42,17 @@ class Worker:
     therefore shut off from the network (`federated.tff.enclosure`), and reached at 127.0.0.1 alone.
 
     Args:
-        port: to listen on; None: any free one.
-        concurrent: clients computed at once; None: as many as there are.
-        folder: with subfolders `spool`, its working folder, and `root`, an empty one: isolated, it sees nothing else
-            of the disk but system libraries. None: the disk as it is.
+        concurrent: clients computed at once; -1: as many as there are.
         isolated: True: or not at all; False: not shut off, on every interface; None: where the system allows it.
 
     Raises:
         NotIsolatedError: `isolated` is True and the system does not allow it.
-        OSError: the port can't be had.
     """
 
-    def __init__(
-        self,
-        port: int | None = None,
-        concurrent: int | None = None,
-        folder: Path | None = None,
-        isolated: bool | None = None,
-    ):
-        self._concurrent, self._folder = concurrent, folder
+    def __init__(self, concurrent: int = -1, isolated: bool | None = None):
+        self._concurrent = concurrent
         self.isolated = isolated is not False
-        with listening(_HOST, port or 0) as listener:
+        with _listening() as listener:
             self.port = listener.getsockname()[1]
             if self.isolated:
                 refusal = self._start_isolated(listener)
@@ -95,7 +85,7 @@ class Worker:
             self.process.wait()
 
     def _command(self) -> list[str]:
-        return [str(binary()), f"--port={self.port}", f"--max_concurrent_computation_calls={self._concurrent or -1}"]
+        return [str(binary()), f"--port={self.port}", f"--max_concurrent_computation_calls={self._concurrent}"]
 
     def _start_isolated(self, listener: socket.socket) -> str | None:
         """Start it in a network of its own; the system's reason where that is not allowed."""
@@ -108,7 +98,6 @@ class Worker:
             "report": report,
             "port": self.port,
             "command": self._command(),
-            "folder": str(self._folder) if self._folder else None,
         }
         script = str(Path(__file__).with_name("enclosure.py"))
         try:
@@ -131,7 +120,6 @@ class Worker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            cwd=self._folder / "spool" if self._folder else None,
             pass_fds=descriptors,
             # Ctrl-C is for us: we then end the worker between two rounds, not the terminal in the middle of one.
             start_new_session=True,
@@ -143,17 +131,11 @@ def binary() -> Path:
     return Path(find_spec("tensorflow_federated").origin).parent / "data" / "worker_binary"
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is any free one.
-
-    Raises:
-        OSError: it can't be had.
-    """
+def _listening() -> socket.socket:
+    """A socket that listens at any free port."""
     listener = socket.socket()
     try:
-        # Connections of a worker that has just ended do not keep its successor from the port; a live one does.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        listener.bind((_HOST, 0))
         listener.listen()
     except BaseException:
         listener.close()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medimg.evaluation.intervals import wilson_interval
+
 BINS = 15
 
 
@@ -32,6 +34,13 @@ class Reliability:
     def frequency(self) -> np.ndarray:
         """Observed share of true outcomes in each bin."""
         return self.hits / self.count
+
+    @property
+    def bars(self) -> np.ndarray:
+        """How far the 95% Wilson interval of each bin's frequency reaches below and above it, (2, bins)."""
+        bounds = np.array([wilson_interval(*pair) for pair in zip(self.hits, self.count, strict=True)])
+        # A bin's share can lie a rounding error outside of its own interval.
+        return np.maximum(0, [self.frequency - bounds[:, 0], bounds[:, 1] - self.frequency])
 
     @property
     def error(self) -> float:

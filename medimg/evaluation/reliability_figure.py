@@ -4,7 +4,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medimg.evaluation.calibration import BINS, reliability
-from medimg.evaluation.intervals import wilson_interval
 from medimg.evaluation.predictions import Predictions
 from medimg.style.figures import BLUE, GREY, VERMILION, styled
 from medimg.style.words import shortened
@@ -20,17 +19,14 @@ def reliability_figure(predictions: Predictions, before: Predictions | None = No
     """
     truth, probability, title, label = _outcomes(predictions)
     table = reliability(truth, probability)
-    bounds = np.array([wilson_interval(*pair) for pair in zip(table.hits, table.count, strict=True)])
     with styled():
         figure = Figure(figsize=(5.6, 6.6))
         top, bottom = figure.subplots(2, 1, height_ratios=(3.6, 1), sharex=True)
         top.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="perfect")
-        # A bin's share can lie a rounding error outside of its own interval.
-        errors = np.maximum(0, [table.frequency - bounds[:, 0], bounds[:, 1] - table.frequency])
         top.errorbar(
             table.probability,
             table.frequency,
-            yerr=errors,
+            yerr=table.bars,
             fmt="o-",
             color=BLUE,
             ecolor=BLUE,

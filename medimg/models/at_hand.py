@@ -41,8 +41,8 @@ class Backbone:
 def backbones(weights: str) -> tuple[Backbone, ...]:
     """The files of weights in a folder, or the one file, that are known, largest first; `none`: those of the store."""
     if weights == "none":
-        found = [_backbone(one.file, asdict(one)) for one in kept()]
-        return tuple(sorted(filter(None, found), key=lambda one: -Path(one.file).stat().st_size))
+        known = [_backbone(one.file, asdict(one)) for one in kept()]
+        return tuple(sorted(filter(None, known), key=lambda one: -Path(one.file).stat().st_size))
     if weights == "imagenet":
         raise InputError(
             "--weights imagenet: without a --model, weights must be on this machine; give their file or folder"
@@ -51,13 +51,13 @@ def backbones(weights: str) -> tuple[Backbone, ...]:
     if not place.exists():
         raise InputError(f"--weights {weights}: there is no such file or folder; leave it out to train from scratch")
     files = [place] if place.is_file() else sorted(file for file in place.iterdir() if file.suffix in ENDINGS)
-    found = [one for file in sorted(files, key=lambda file: -file.stat().st_size) if (one := _known(file))]
-    if not found:
+    known = [one for file in sorted(files, key=lambda file: -file.stat().st_size) if (one := _known(file))]
+    if not known:
         raise InputError(
             f"--weights {weights}: no file that is known by its hash, so it can't be told whose weights they are; name "
             "their --model, or leave --weights out"
         )
-    return tuple(found)
+    return tuple(known)
 
 
 def _known(file: Path) -> Backbone | None:

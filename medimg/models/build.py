@@ -62,9 +62,7 @@ def build(
     pixels = tf.keras.Input((image_size, image_size, channels), name="pixels")
     if chosen.application is None:
         prepared = _prepared(pixels, chosen, 3 if chosen.takes_colour else channels, normalize)
-        backbones = {"alexnet": alexnet.backbone, **dict.fromkeys(SCALES, efficientnet_lite.backbone)}
-        named = {"name": name} if name in SCALES else {}
-        features = backbones.get(name, baseline_cnn.backbone)(prepared, **arguments, **(chosen.fixed or {}), **named)
+        features = _of_ours(chosen, prepared, arguments)
     else:
         prepared = _prepared(pixels, chosen, 3, normalize)
         application = _application(chosen, prepared, image_size, arguments, wanted)
@@ -84,6 +82,14 @@ def build(
     elif wanted and loading.is_run(wanted):
         loading.load_head(model, wanted)
     return model
+
+
+def _of_ours(chosen: Family, prepared, arguments: dict):
+    """Features of a network that is not of tf.keras.applications."""
+    backbones = {"alexnet": alexnet.backbone, **dict.fromkeys(SCALES, efficientnet_lite.backbone)}
+    named = {"name": chosen.name} if chosen.name in SCALES else {}
+    backbone = backbones.get(chosen.name, baseline_cnn.backbone)
+    return backbone(prepared, **arguments, **(chosen.fixed or {}), **named)
 
 
 def _prepared(pixels, chosen: Family, wanted: int, normalize: Whitening | None):

@@ -146,14 +146,6 @@ class DatasetLedger:
                 f"{self.path}: can't be read ({error.strerror}); without it the privacy that was spent is not known"
             ) from error
 
-    def segments(self, unit: str = "patient") -> tuple[Segment, ...]:
-        """Everything recorded about one kind of unit, one segment for each training phase.
-
-        Raises:
-            InputError: the file, or a line of it, can't be read.
-        """
-        return tuple(s for s in self.entries().recorded if s.unit == unit)
-
     def events(self, unit: str = "patient", but: str = "") -> tuple:
         """DpEvents of what all Runs, or all but one, have spent or reserved.
 

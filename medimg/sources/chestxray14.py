@@ -11,6 +11,7 @@ from medimg.sources.base import Scan, Source, to_records
 from medimg.sources.folder import reader
 from medimg.sources.given_table import need_columns, read_table
 from medimg.sources.image_labels import NEGATIVE
+from medimg.sources.label_table import named_table
 from medimg.sources.tree import files_below, need_folder
 from medimg.style.words import listed
 
@@ -94,10 +95,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
 
 def _table(root: Path, labels: str | None) -> Path:
     if labels is not None:
-        beside = [place for place in (Path(labels), root / labels) if place.is_file()]
-        if not beside:
-            raise InputError(f"--labels {labels}: no such file, nor in {root}")
-        return beside[0]
+        return named_table(root, labels)
     existing = [root / name for name in TABLES if (root / name).is_file()]
     if len(existing) == 1:
         return existing[0]

@@ -15,6 +15,7 @@ from medimg.sources.base import Scan, Source, task_of, to_records
 from medimg.sources.folder import class_files, class_root, left_out, reader
 from medimg.sources.given_table import need_columns, read_table
 from medimg.sources.image_files import ImageFiles
+from medimg.sources.label_table import named_table
 from medimg.sources.table_of_images import scan_rows
 from medimg.sources.tree import files_below, need_folder
 from medimg.style.words import listed
@@ -56,15 +57,7 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     rejected = [(file, reason) for file, reason in rejected if table is None or Path(file).name != table.name]
     rejected += [(file.as_posix(), "lies outside the class folders") for file in passed if file != table]
     lesions = _lesions(table)
-    rows = []
-    for file, label, part in entries:
-        # `ISIC_0025509(1).jpg` is a copy of `ISIC_0025509.jpg`: the id in the name counts, not the name.
-        match = _ID.search(Path(file).name)
-        name = match[0] if match else file
-        lesion = lesions.get(name, {})
-        metadata = {column: lesion.get(column, "") for column in _METADATA} if lesions else {}
-        row = {"image": file, "label": label, "patient": lesion.get("lesion_id") or name, "split": part}
-        rows.append({**row, "isic_id": name, **metadata})
+    rows = [_row(file, label, part, lesions) for file, label, part in entries]
     notes = left_out(rejected)
     unknown = sum(row["isic_id"] == row["patient"] for row in rows)
     if unknown:
@@ -90,6 +83,16 @@ def scan(path: Path | None, config: PrepareConfig) -> Scan:
     )
 
 
+def _row(file: str, label: str, part: str, lesions: dict[str, dict]) -> dict:
+    # `ISIC_0025509(1).jpg` is a copy of `ISIC_0025509.jpg`: the id in the name counts, not the name.
+    match = _ID.search(Path(file).name)
+    name = match[0] if match else file
+    lesion = lesions.get(name, {})
+    metadata = {column: lesion.get(column, "") for column in _METADATA} if lesions else {}
+    row = {"image": file, "label": label, "patient": lesion.get("lesion_id") or name, "split": part}
+    return {**row, "isic_id": name, **metadata}
+
+
 def _labelled_by_table(folder: Path, images: list[Path], config: PrepareConfig) -> Scan:
     """Images whose classes no folder tells."""
     tables = {path: read_table(path) for path in _tables_of_ids(folder)}
@@ -106,14 +109,7 @@ def _labelled_by_table(folder: Path, images: list[Path], config: PrepareConfig) 
     ((path, label),) = labels.items()
     table = tables.pop(path)
     name = _id_column(path, table)
-    used = []
-    for other, rows in tables.items():
-        # Patients, lesions, ages and the like of a table of their own.
-        more = rows.set_index(_id_column(other, rows)).drop(columns=[*table], errors="ignore")
-        if other not in labels and len(more.columns) and more.index.is_unique and table[name].isin(more.index).any():
-            joined = table.join(more, on=name).fillna("")
-            joined.attrs, table = table.attrs, joined
-            used.append(other.name)
+    table, used = _joined(table, name, tables)
     base = Path(os.path.realpath(folder))
     files = ImageFiles(base, sorted({image.parent for image in images}))
     group = next((column for column in _GROUPS if column in table), config.patient_column)
@@ -133,6 +129,18 @@ def _labelled_by_table(folder: Path, images: list[Path], config: PrepareConfig) 
         # Ids have no extension, and that needs no word.
         notes=notes + [note for note in result.notes if "spelt otherwise" not in note],
     )
+
+
+def _joined(table, name: str, others: dict) -> tuple:
+    """With the columns of other tables (patients, lesions, ages and the like), and which of these had any."""
+    used = []
+    for path, rows in others.items():
+        more = rows.set_index(_id_column(path, rows)).drop(columns=[*table], errors="ignore")
+        if len(more.columns) and more.index.is_unique and table[name].isin(more.index).any():
+            joined = table.join(more, on=name).fillna("")
+            joined.attrs, table = table.attrs, joined
+            used.append(path.name)
+    return table, used
 
 
 def _tables_of_ids(folder: Path) -> list[Path]:
@@ -156,10 +164,7 @@ def _label_column(table) -> str:
 
 def _table(folder: Path, root: Path, labels: str | None) -> Path | None:
     if labels is not None:
-        place = next((place for place in (Path(labels), folder / labels) if place.is_file()), None)
-        if place is None:
-            raise InputError(f"--labels {labels}: no such file, nor in {folder}")
-        return place
+        return named_table(folder, labels)
     tables = sorted({*folder.glob("*metadata*.csv"), *root.glob("*metadata*.csv")})
     if len(tables) > 1:
         raise InputError(

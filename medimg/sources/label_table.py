@@ -125,6 +125,18 @@ class _Keys:
         return name, ""
 
 
+def named_table(folder: Path, name: str) -> Path:
+    """The table that `--labels` names, by its path or as it is called in a folder.
+
+    Raises:
+        InputError: it is not there.
+    """
+    place = next((place for place in (Path(name), folder / name) if place.is_file()), None)
+    if place is None:
+        raise InputError(f"--labels {name}: no such file, nor in {folder}")
+    return place
+
+
 def table_at(folder: Path, name: str | None) -> Path:
     """The table that `--labels` names, or the only CSV of a folder.
 
@@ -132,10 +144,7 @@ def table_at(folder: Path, name: str | None) -> Path:
         InputError: it is not there, or there are several.
     """
     if name is not None:
-        place = next((place for place in (Path(name), folder / name) if place.is_file()), None)
-        if place is None:
-            raise InputError(f"--labels {name}: no such file, nor in {folder}")
-        return place
+        return named_table(folder, name)
     tables = sorted(folder.glob("*.csv")) if folder.is_dir() else []
     if len(tables) != 1:
         choice = listed(table.name for table in tables) if tables else "there is none"

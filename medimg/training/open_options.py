@@ -73,10 +73,10 @@ def _at_hand(config: TrainConfig) -> Backbone | None:
 
 def _head_of(backbone: Backbone) -> dict[str, tuple]:
     spared = "what it has learnt of ImageNet's images needs no noise"
-    found = {"model": (backbone.family, f"its weights are at hand (licence: {backbone.licence}); {spared}")}
+    options = {"model": (backbone.family, f"its weights are at hand (licence: {backbone.licence}); {spared}")}
     if backbone.arguments:
-        found["model_arg"] = (backbone.arguments, "of these weights")
-    return found | {
+        options["model_arg"] = (backbone.arguments, "of these weights")
+    return options | {
         "weights": (backbone.file, "the largest at hand that are known to be ImageNet's"),
         "freeze": ("backbone", "noise is in every weight that is trained: the last layer has few"),
     }

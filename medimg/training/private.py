@@ -21,7 +21,7 @@ from medimg.privacy.ledger import Ledger
 from medimg.privacy.per_example.kinds import check as check_layers
 from medimg.privacy.sampling import Sampling, sampling
 from medimg.privacy.statement import CLASS_COUNTS
-from medimg.privacy.terms import Terms
+from medimg.privacy.terms import Terms, require_finite_clip, require_small_delta
 from medimg.privacy.units import Units
 from medimg.run import Run
 from medimg.training.data import Material
@@ -43,16 +43,11 @@ def check(dataset: Dataset, config: TrainConfig) -> None:
         InputError: names the option.
     """
     refuse_what_learns_from_rows(dataset, config)
-    if config.dp_clip == float("inf"):
-        raise InputError("--dp-clip inf: noise needs a finite clip")
+    require_finite_clip(config)
     rows = dataset.rows("train", labelled=True)
     require_public_classes(dataset)
     units = Units.of(rows["patient"].to_numpy())
-    if config.dp_delta >= 1 / len(units):
-        raise InputError(
-            f"--dp-delta {config.dp_delta:g}: must be below 1 / {len(units)} patients, or a patient's data may be "
-            "published outright within it"
-        )
+    require_small_delta(config, len(units))
     drawn = _sampling(config, units, None)
     if config.dp_engine == "tf-privacy" and drawn.most_rows_per_unit > 1:
         raise InputError(
@@ -119,7 +114,7 @@ class PrivateTraining:
         drawn = self._sampling(0)
         self.ledger = Ledger.of(
             run.root,
-            _terms(config, drawn, self.secret.draw()),
+            Terms.of(config, drawn.expected_units, draw=self.secret.draw()),
             _circumstances(config, lineage),
             dataset.root,
             lineage.inherited,
@@ -258,16 +253,6 @@ def _within(phases: list[Phase], epochs: int, config: TrainConfig) -> list[Phase
         epochs -= allowed
         cut.append(dataclasses.replace(phase, epochs=allowed))
     return cut
-
-
-def _terms(config: TrainConfig, drawn: Sampling, draw: str) -> Terms:
-    return Terms(
-        delta=config.dp_delta,
-        budget_epsilon=config.dp_epsilon,
-        l2_norm_clip=config.dp_clip,
-        expected_units=drawn.expected_units,
-        draw=draw,
-    )
 
 
 def _circumstances(config: TrainConfig, lineage: Lineage) -> Circumstances:

@@ -89,9 +89,9 @@ def _whole(text: str) -> int:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
+        twice = next(name for name in content if names.count(name) > 1)
         raise ValueError(f"'{twice}' stands there twice")
-    return found
+    return content

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from medimg.evaluation.calibration import reliability
-from medimg.evaluation.intervals import wilson_interval
 from medimg.evaluation.predictions import Predictions
 from medimg.pipeline.pixels import load_image
 from medimg.style.figures import BLUE, GREY, VERMILION, styled
@@ -84,12 +83,10 @@ def _reliability(axes, sides) -> None:
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2)
     for colour, name, side in sides:
         table = reliability(side.truth[:, 1], side.probabilities[:, 1], _BINS)
-        bounds = np.array([wilson_interval(*pair) for pair in zip(table.hits, table.count, strict=True)])
-        errors = np.maximum(0, [table.frequency - bounds[:, 0], bounds[:, 1] - table.frequency])
         axes.errorbar(
             table.probability,
             table.frequency,
-            errors,
+            table.bars,
             fmt="o",
             color=colour,
             label=name,

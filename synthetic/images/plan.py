@@ -9,6 +9,7 @@ from medimg.errors import InputError
 from medimg.pipeline.pixels import image_form
 from medimg.privacy.defaults import coarse
 from medimg.privacy.sampling import steps_per_pass
+from medimg.privacy.terms import require_finite_clip, require_small_delta
 from medimg.privacy.units import Units
 from synthetic.images.networks import halvings
 
@@ -181,12 +182,7 @@ def _check_private(dataset: Dataset, config, patients: int) -> None:
         raise InputError(
             "--dp-epsilon: size and colour must not be read off the patients' images; give " + " and ".join(missing)
         )
-    if config.dp_clip == float("inf"):
-        raise InputError("--dp-clip inf: noise needs a finite clip")
+    require_finite_clip(config)
     if config.dp_engine != "medimg":
         raise InputError("--dp-engine tf-privacy: not for dcgan; use medimg")
-    if config.dp_delta >= 1 / patients:
-        raise InputError(
-            f"--dp-delta {config.dp_delta:g}: must be below 1 / {patients} patients, or a patient's data may be "
-            "published outright within it"
-        )
+    require_small_delta(config, patients)

@@ -62,13 +62,7 @@ class PrivateDiscriminator:
         self.secret, self.keys, self.clip = secret, keys, config.dp_clip
         most = config.dp_images_per_patient
         self.sampler = sampling(config.dp_sampling, units, plan.batch_size, secret, most)
-        terms = Terms(
-            delta=config.dp_delta,
-            budget_epsilon=config.dp_epsilon,
-            l2_norm_clip=config.dp_clip,
-            expected_units=self.sampler.expected_units,
-            draw=secret.draw(),
-        )
+        terms = Terms.of(config, self.sampler.expected_units, draw=secret.draw())
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson", search=True, fixed_seed=config.dp_seed is not None
         )

@@ -93,14 +93,14 @@ def tell(
 
 
 def settled(
-    told: tuple[Told, ...], features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
+    summaries: tuple[Told, ...], features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
 ) -> tuple[Column, ...]:
     """The columns that were told of; as for `learn`."""
     known = {feature.name: feature for feature in features}
     for name in bounds:
         if name not in known or known[name].type not in MEASURED:
             raise InputError(f"--bound {name}: is no column of numbers of this table; leave it out")
-    return tuple(_settled(t, f, bounds.get(f.name)) for t, f in zip(told, features, strict=True))
+    return tuple(_settled(t, f, bounds.get(f.name)) for t, f in zip(summaries, features, strict=True))
 
 
 def declared(features: tuple[Feature, ...]) -> tuple[Column, ...]:
@@ -142,16 +142,16 @@ def _tell(values: pd.Series, feature: Feature, bounded: bool) -> Told:
     levels = None
     rows = int((~np.isnan(numbers)).sum())
     if not bounded and len(known) <= most_levels(feature, rows):
-        own = known.tolist() if kind != "date" else sorted(set(values) - {""})
-        levels = with_missing(own, kind, lacking)
+        different = known.tolist() if kind != "date" else sorted(set(values) - {""})
+        levels = with_missing(different, kind, lacking)
     return Told(levels, *map(float, ends), decimals_of(fitting(known), len(known), kind), lacking)
 
 
-def _settled(told: Told, feature: Feature, bound: tuple[float, float] | None) -> Column:
-    if told.levels is not None:
-        return _category(feature.name, feature.type, list(told.levels))
-    low, high = bound or (told.low, told.high)
-    return Column(feature.name, feature.type, "number", low, high, told.decimals, told.lacking)
+def _settled(summary: Told, feature: Feature, bound: tuple[float, float] | None) -> Column:
+    if summary.levels is not None:
+        return _category(feature.name, feature.type, list(summary.levels))
+    low, high = bound or (summary.low, summary.high)
+    return Column(feature.name, feature.type, "number", low, high, summary.decimals, summary.lacking)
 
 
 def most_levels(feature: Feature, rows: int) -> int:

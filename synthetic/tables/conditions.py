@@ -78,15 +78,15 @@ class Conditions:
 
     def class_only(self, wanted: np.ndarray) -> np.ndarray:
         """Conditions that tell the class and nothing else."""
-        told = np.zeros((len(wanted), self.size), np.float32)
-        told[np.arange(len(wanted)), wanted] = 1.0
-        return told
+        conditions = np.zeros((len(wanted), self.size), np.float32)
+        conditions[np.arange(len(wanted)), wanted] = 1.0
+        return conditions
 
     def _of(self, rows: np.ndarray, cell: np.ndarray) -> np.ndarray:
-        told = np.zeros((len(rows), self.size), np.float32)
-        told[:, : self.classes] = self.cells[rows, : self.classes]
-        told[np.arange(len(rows)), cell] = 1.0
-        return told
+        conditions = np.zeros((len(rows), self.size), np.float32)
+        conditions[:, : self.classes] = self.cells[rows, : self.classes]
+        conditions[np.arange(len(rows)), cell] = 1.0
+        return conditions
 
 
 def _log_frequency(count: np.ndarray) -> np.ndarray:

@@ -81,19 +81,19 @@ class Code:
         """Cells of the matrix of which a row has one, for each column: its categories, or a number's modes and last
         the cell that says it is missing, where it may be.
         """
-        found, missing, start = [], None, 0
+        cells, missing, start = [], None, 0
         for info in self._transformer._column_transform_info_list:
             if info.column_type == "continuous":
                 modes = np.arange(start + 1, start + info.output_dimensions)
-                found.append(modes if missing is None else np.append(modes, missing))
+                cells.append(modes if missing is None else np.append(modes, missing))
                 missing = None
             elif info.column_name.startswith("missing"):
                 known = list(info.transform.dummies)
                 missing = start + known.index("1") if "1" in known else None
             else:
-                found.append(np.arange(start, start + info.output_dimensions))
+                cells.append(np.arange(start, start + info.output_dimensions))
             start += info.output_dimensions
-        return tuple(found)
+        return tuple(cells)
 
     def encode(self, rows: pd.DataFrame, seed: int) -> np.ndarray:
         """Rows of a manifest as a matrix, float32 (N, width).

@@ -58,11 +58,11 @@ class Marginals:
         """
         if self.private is None:
             one_hot = np.eye(self._classes)[self._targets]
-            found = np.zeros(self._kept.shares.shape)
-            found[:, self._cells] = one_hot.T @ self._counted[:, self._cells] / len(one_hot)
+            shares = np.zeros(self._kept.shares.shape)
+            shares[:, self._cells] = one_hot.T @ self._counted[:, self._cells] / len(one_hot)
         else:
-            found = self._residuals.counts(self._noisy(number), self._width) / self.private.divisor
-        self._kept.shares.copy_(torch.from_numpy(found))
+            shares = self._residuals.counts(self._noisy(number), self._width) / self.private.divisor
+        self._kept.shares.copy_(torch.from_numpy(shares))
         return {}
 
     def sample(self, wanted: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -112,8 +112,8 @@ class Marginals:
 
     def _otherwise(self, span) -> int:
         """The cell of a span that a row has when none was drawn: of a number's "is missing" that it is not."""
-        own = np.arange(span.start, span.start + span.size)
-        undrawn = np.flatnonzero(~np.isin(own, self._cells))
+        cells = np.arange(span.start, span.start + span.size)
+        undrawn = np.flatnonzero(~np.isin(cells, self._cells))
         return int(undrawn[0]) if len(undrawn) else 0
 
 

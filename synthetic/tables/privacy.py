@@ -23,7 +23,7 @@ from medimg.privacy.ledger import Ledger
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.sampling import Sampling, sampling
 from medimg.privacy.statement import summary
-from medimg.privacy.terms import Terms
+from medimg.privacy.terms import Terms, require_finite_clip, require_small_delta
 from medimg.privacy.units import Units
 from medimg.tables.public import require_public
 from synthetic import public
@@ -59,14 +59,8 @@ def check(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> Non
         )
     if config.dp_engine != "medimg":
         raise InputError(f"--dp-engine {config.dp_engine}: is for Keras models; leave it out")
-    if config.dp_clip == float("inf"):
-        raise InputError("--dp-clip inf: noise needs a finite clip")
-    patients = rows["patient"].nunique()
-    if config.dp_delta >= 1 / patients:
-        raise InputError(
-            f"--dp-delta {config.dp_delta:g}: must be below 1 / {patients} patients, or a patient's data may be "
-            "published outright within it"
-        )
+    require_finite_clip(config)
+    require_small_delta(config, rows["patient"].nunique())
 
 
 def features_of(dataset: Dataset, config: SynthesizeConfig) -> tuple[Feature, ...]:
@@ -75,8 +69,8 @@ def features_of(dataset: Dataset, config: SynthesizeConfig) -> tuple[Feature, ..
     Raises:
         InputError: an option states nothing of a column of this table.
     """
-    found = public.stated(dataset, config)
-    return tuple(f for f in found if f.is_input and (f.name != public.SITE.name or f.categories))
+    features = public.stated(dataset, config)
+    return tuple(f for f in features if f.is_input and (f.name != public.SITE.name or f.categories))
 
 
 def guarantee(out: Path, model: str) -> tuple[str, dict]:
@@ -110,14 +104,8 @@ class PrivateTraining:
         expected = len(units) if config.model == "marginals" else settings.batch_size
         self._drawn: Sampling = sampling(config.dp_sampling, units, expected, self.secret, config.dp_images_per_patient)
         self._keys, self._divisor = self.secret.row_keys(patients), settings.batch_size
-        terms = Terms(
-            delta=config.dp_delta,
-            budget_epsilon=config.dp_epsilon,
-            l2_norm_clip=config.dp_clip,
-            expected_units=settings.batch_size,
-            draw=self.secret.draw(),
-            **({"mechanism": COUNTING} if config.model == "marginals" else {}),
-        )
+        of_sum = {"mechanism": COUNTING} if config.model == "marginals" else {}
+        terms = Terms.of(config, settings.batch_size, draw=self.secret.draw(), **of_sum)
         circumstances = Circumstances(
             poisson=config.dp_sampling == "poisson", search=True, fixed_seed=config.dp_seed is not None
         )

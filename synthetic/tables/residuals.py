@@ -57,15 +57,15 @@ class Residuals:
             coordinates: float (D,).
             width: columns of the matrix.
         """
-        found = np.zeros((self.classes, width))
+        counts = np.zeros((self.classes, width))
         of_class, start = coordinates[: self.classes], self.classes
         for cells, within in zip(self.choices, self._within, strict=True):
             size = len(within)
             pooled, start = coordinates[start : start + size] / POOLED_WEIGHT, start + size
             apart, start = coordinates[start : start + size * (self.classes - 1)], start + size * (self.classes - 1)
             left = np.outer(self._pooled, pooled) + self._between.T @ apart.reshape(self.classes - 1, size)
-            found[:, cells] = of_class[:, None] / len(cells) + left @ within
-        return found
+            counts[:, cells] = of_class[:, None] / len(cells) + left @ within
+        return counts
 
     @cached_property
     def _within(self) -> list[np.ndarray]:

@@ -101,13 +101,13 @@ class _Synthesis:
         made = self._per_site(count) if self.config.per_site else self._of(self.rows, count, "all")
         history = pd.concat(self.histories, ignore_index=True)
         atomic.write_csv(self.out / "training" / "history.csv", history)
-        found = self._checked(made)
+        usefulness = self._checked(made)
         guarantee = self.details.pop("guarantee", NO_GUARANTEE)
-        if found.undertrained:
-            self.notes.append(f"undertrained: {found.undertrained}; {remedy(self.config)}")
+        if usefulness.undertrained:
+            self.notes.append(f"undertrained: {usefulness.undertrained}; {remedy(self.config)}")
         # How many rows there are is not told where patients are protected.
         counted = {} if self.config.is_private else {"training_rows": len(self.rows)}
-        details = {**counted, "usefulness": found.to_dict(), **self.details}
+        details = {**counted, "usefulness": usefulness.to_dict(), **self.details}
         features = made_features(self.features)
         return Made(made, features, details, self.notes, guarantee)
 
@@ -192,8 +192,8 @@ def features_of(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) 
     if config.is_private:
         return privacy.features_of(dataset, config)
     with_site = not config.per_site and (rows["site"] != "").any()
-    found = stated(dataset, config)
-    return tuple(f for f in found if f.is_input and (f.name != SITE.name or with_site))
+    features = stated(dataset, config)
+    return tuple(f for f in features if f.is_input and (f.name != SITE.name or with_site))
 
 
 def made_features(features: tuple[Feature, ...]) -> tuple[Feature, ...]:
@@ -244,9 +244,9 @@ def classes_of(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -
     """
     if config.is_private:
         return dataset.classes
-    found = set(rows["label"])
-    first = [name for name in dataset.classes if name in found]
-    return (*first, *sorted(found - set(first)))
+    labels = set(rows["label"])
+    first = [name for name in dataset.classes if name in labels]
+    return (*first, *sorted(labels - set(first)))
 
 
 def notes_on(dataset: Dataset, rows: pd.DataFrame, config: SynthesizeConfig) -> list[str]:

@@ -121,8 +121,8 @@ def _save(model: Generator, history: list[dict], path: Path) -> None:
     arrays = {"history": np.frombuffer(json.dumps(history).encode(), np.uint8)}
     for name, network in model.networks.items():
         arrays |= {f"{name}/{key}": tensor.numpy() for key, tensor in network.state_dict().items()}
-    for name, own in model.optimizers.items():
-        for number, state in own.state_dict()["state"].items():
+    for name, optimizer in model.optimizers.items():
+        for number, state in optimizer.state_dict()["state"].items():
             arrays |= {f"{name} optimizer/{number}/{key}": tensor.numpy() for key, tensor in state.items()}
     # As plain arrays: torch's own files are pickles.
     with atomic.replacing(path) as temporary, temporary.open("wb") as file:
@@ -139,12 +139,12 @@ def _resume(model: Generator, path: Path | None) -> list[dict]:
             history = json.loads(file["history"].tobytes())
         for name, network in model.networks.items():
             network.load_state_dict(_below(tensors, name))
-        for name, own in model.optimizers.items():
+        for name, optimizer in model.optimizers.items():
             state: dict[int, dict[str, torch.Tensor]] = {}
             for key, tensor in _below(tensors, f"{name} optimizer").items():
                 number, _, what = key.partition("/")
                 state.setdefault(int(number), {})[what] = tensor
-            own.load_state_dict({"state": state, "param_groups": own.state_dict()["param_groups"]})
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     except (RuntimeError, KeyError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a checkpoint of this training; start it anew with --overwrite") from error
     return history

@@ -114,16 +114,16 @@ class Tvae:
 
     def _loss(self, parameters, rows, condition, noise) -> torch.Tensor:
         """Of each row, (N,): the negative evidence lower bound with its reconstruction weighted."""
-        own = {
+        weights = {
             name: {
                 key.removeprefix(f"{name}."): value for key, value in parameters.items() if key.startswith(f"{name}.")
             }
             for name in self.networks
         }
         inputs = torch.cat([rows, condition], dim=1)
-        mean, deviation, log_variance = functional_call(self.encoder, own["encoder"], (inputs,))
+        mean, deviation, log_variance = functional_call(self.encoder, weights["encoder"], (inputs,))
         latent = torch.cat([mean + noise * deviation, condition], dim=1)
-        output, sigma = functional_call(self.decoder, own["decoder"], (latent,))
+        output, sigma = functional_call(self.decoder, weights["decoder"], (latent,))
         values, cells = self.spans.values, self.spans.cells
         error = (rows[:, values] - torch.tanh(output[:, values])).square()
         gaussian = (error / (2 * sigma[values].square()) + sigma[values].log()).sum(dim=1)

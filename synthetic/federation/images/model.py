@@ -1,11 +1,11 @@
 """A GAN in training as one list of arrays: what a federation sends, averages and keeps."""
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from federated.tff.local_model import of_zeros
 from synthetic.config import ImageSynthesisOptions
 from synthetic.images.networks import Gan
 from synthetic.images.spectral import SpectralLimit
@@ -50,7 +50,10 @@ class GanModel:
 
     def in_graph(self) -> Steps:
         """A training for the graph under construction, its weights to be assigned."""
-        networks = {name: _copied(getattr(self.gan, name)) for name in ("generator", "discriminator", "average")}
+        networks = {
+            name: tf.keras.Model.from_config(of_zeros(getattr(self.gan, name)))
+            for name in ("generator", "discriminator", "average")
+        }
         gan = Gan(**networks, latent_size=self.gan.latent_size, classes=self.gan.classes)
         return Steps(gan, self.options, 0)
 
@@ -97,13 +100,3 @@ class Averaged:
 
 def _is(variable: tf.Variable, moment: str) -> bool:
     return variable.name.split("/")[0] == moment
-
-
-def _copied(model: tf.keras.Model) -> tf.keras.Model:
-    config = copy.deepcopy(model.get_config())
-    for layer in config["layers"]:
-        for key in layer["config"]:
-            # They would be drawn anew for each client of each round, and then overwritten.
-            if key.endswith("_initializer"):
-                layer["config"][key] = {"class_name": "Zeros", "config": {}}
-    return tf.keras.Model.from_config(config)

@@ -83,7 +83,7 @@ def counted(
 def length(columns: tuple[Column, ...], classes: tuple[str, ...], edges: Sequence[np.ndarray], by_class: bool) -> int:
     """Counts that `counted` gives, whoever counts."""
     categories = len(classes) * (1 + sum(size for _, size in _discrete(columns))) if by_class else 0
-    return categories + sum(len(own) - 1 for own in edges)
+    return categories + sum(len(of_column) - 1 for of_column in edges)
 
 
 def agreed(
@@ -102,9 +102,9 @@ def agreed(
     """
     numbers = _numbers(columns)
     edges = {i: _first_edges(column) for i, column in numbers.items()}
-    found = count(list(edges.values()), True)
-    size = len(found) - sum(len(own) - 1 for own in edges.values())
-    by_class, inside = found[:size].reshape(len(classes), -1), found[size:]
+    counts = count(list(edges.values()), True)
+    size = len(counts) - sum(len(of_column) - 1 for of_column in edges.values())
+    by_class, inside = counts[:size].reshape(len(classes), -1), counts[size:]
     for _ in range(PASSES):
         finer = _finer(numbers, edges, inside)
         if all(len(finer[i]) == len(edges[i]) for i in edges):
@@ -116,8 +116,8 @@ def agreed(
     targets = np.repeat(np.arange(len(classes)), np.ceil(class_counts * scale).astype(int))
     random = np.random.default_rng(seed)
     frame = _categories(columns, by_class[:, 1:], targets, random)
-    for i, own in zip(edges, _split(inside, edges), strict=True):
-        values = _spread(numbers[i], edges[i], own, len(targets))
+    for i, rows_in in zip(edges, _split(inside, edges), strict=True):
+        values = _spread(numbers[i], edges[i], rows_in, len(targets))
         frame[f"number {i}"] = random.permutation(values)
     return Agreement(columns, pd.DataFrame(frame), targets, class_counts)
 
@@ -147,13 +147,13 @@ def _by_class(rows: pd.DataFrame, columns: tuple[Column, ...], classes: tuple[st
 
 def _discrete(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
     """Columns of a frame that are no numbers, and their categories, in one order everywhere."""
-    found = []
+    sizes = []
     for i, column in enumerate(columns):
         if column.kind == "category":
-            found.append((f"category {i}", len(column.levels)))
+            sizes.append((f"category {i}", len(column.levels)))
         elif column.kind == "number" and column.lacking:
-            found.append((f"missing {i}", 2))
-    return found
+            sizes.append((f"missing {i}", 2))
+    return sizes
 
 
 def _categories(
@@ -186,12 +186,12 @@ def _numbers(columns: tuple[Column, ...]) -> dict[int, Column]:
 def _in_intervals(rows: pd.DataFrame, numbers: dict[int, Column], edges: Sequence[np.ndarray]) -> np.ndarray:
     """Of a client: its known values in each interval of each column of numbers, one column after the other."""
     pairs = zip(numbers.values(), edges, strict=True)
-    found = [np.histogram(frames.known_numbers(rows, column), own)[0] for column, own in pairs]
-    return np.concatenate([np.zeros(0, np.int64), *found])
+    counts = [np.histogram(frames.known_numbers(rows, column), ends)[0] for column, ends in pairs]
+    return np.concatenate([np.zeros(0, np.int64), *counts])
 
 
 def _split(inside: np.ndarray, edges: dict[int, np.ndarray]) -> list[np.ndarray]:
-    ends = np.cumsum([len(own) - 1 for own in edges.values()])
+    ends = np.cumsum([len(of_column) - 1 for of_column in edges.values()])
     return np.split(inside, ends)[: len(ends)]
 
 

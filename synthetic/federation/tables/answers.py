@@ -28,8 +28,8 @@ def learnt_from(client: Dataset, schema: Schema) -> tuple[Dataset, pd.DataFrame]
     Raises:
         InputError: a label is no class of the federation, or none of the columns is there.
     """
-    own = agreed(client, schema)
-    return own, training_rows(own, None).reset_index(drop=True)
+    table = agreed(client, schema)
+    return table, training_rows(table, None).reset_index(drop=True)
 
 
 def answer(client: Dataset, request: dict) -> np.ndarray:
@@ -47,11 +47,11 @@ def answer(client: Dataset, request: dict) -> np.ndarray:
         InputError: a class has fewer, or the rows do not fit the federation.
         KeyError, TypeError, ValueError: it is something else, or asks for a column that is not learnt from.
     """
-    own, rows = learnt_from(client, Schema.from_dict(request["schema"]))
-    require_patients(targets_of(rows, own.classes)[None], rows["patient"], request.get("fewest", 1))
+    table, rows = learnt_from(client, Schema.from_dict(request["schema"]))
+    require_patients(targets_of(rows, table.classes)[None], rows["patient"], request.get("fewest", 1))
     if request["kind"] not in _KINDS:
         raise ValueError("a question that no generator asks")
-    return np.asarray(_KINDS[request["kind"]](own, rows, request), np.float64)
+    return np.asarray(_KINDS[request["kind"]](table, rows, request), np.float64)
 
 
 def known_size(features: tuple[Feature, ...]) -> int:
@@ -59,16 +59,16 @@ def known_size(features: tuple[Feature, ...]) -> int:
     return 1 + len(features) + sum(len(fitting(np.zeros(0))) for f in features if f.type in MEASURED)
 
 
-def _known(own: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
+def _known(table: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
     """Rows, how many lack each column, and how many of each number or date can be written with few decimals."""
-    measured = [feature for feature in own.features if feature.type in MEASURED]
-    lacking = [int(_lacks(rows[f.name], f).sum()) for f in own.features]
+    measured = [feature for feature in table.features if feature.type in MEASURED]
+    lacking = [int(_lacks(rows[f.name], f).sum()) for f in table.features]
     return np.concatenate([[len(rows)], lacking, *(fitting(_numbers(rows, f)) for f in measured)])
 
 
-def _names(own: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
+def _names(table: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
     """The names and counts of the categories of each column, in a sketch of `cells`."""
-    names, known = request["columns"], _named(own)
+    names, known = request["columns"], _named(table)
 
     def categories() -> Iterable[tuple[str, dict[str, int]]]:
         for name in names:
@@ -80,19 +80,19 @@ def _names(own: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
     return sketched(categories(), names, cells_of(request))
 
 
-def _places(own: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
+def _places(table: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
     """How many values of numbers and dates lie in each of `bins` parts of each of the `intervals`, of float64 keys."""
-    known = _named(own)
+    known = _named(table)
     return counts_of(request, lambda names: ((name, to_keys(_numbers(rows, known[name]), DOUBLE)) for name in names))
 
 
-def _counts(own: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
+def _counts(table: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
     """As `agreement.counted`, of `columns`, `edges` and `categories`."""
     columns = columns_from(request["columns"])
-    if {column.name for column in columns} - _named(own).keys():
+    if {column.name for column in columns} - _named(table).keys():
         raise ValueError("a column that nobody learns from")
     edges = [np.asarray(one, np.float64) for one in request["edges"]]
-    return counted(rows, columns, own.classes, edges, bool(request["categories"]))
+    return counted(rows, columns, table.classes, edges, bool(request["categories"]))
 
 
 _KINDS = {KNOWN: _known, NAMES: _names, PLACES: _places, COUNT: _counts}
@@ -103,15 +103,15 @@ def columns_told(columns: tuple[Column, ...]) -> list[dict]:
     return [{**asdict(one), "levels": [None if pd.isna(v) else v for v in one.levels]} for one in columns]
 
 
-def columns_from(told: list[dict]) -> tuple[Column, ...]:
+def columns_from(described: list[dict]) -> tuple[Column, ...]:
     """The inverse of `columns_told`."""
     return tuple(
-        Column(**{**one, "levels": tuple(math.nan if v is None else v for v in one["levels"])}) for one in told
+        Column(**{**one, "levels": tuple(math.nan if v is None else v for v in one["levels"])}) for one in described
     )
 
 
-def _named(own: Dataset) -> dict[str, Feature]:
-    return {feature.name: feature for feature in own.features}
+def _named(table: Dataset) -> dict[str, Feature]:
+    return {feature.name: feature for feature in table.features}
 
 
 def _numbers(rows: pd.DataFrame, feature: Feature) -> np.ndarray:

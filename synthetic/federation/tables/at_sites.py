@@ -88,9 +88,9 @@ class _AtSites:
 
     def __init__(self, dataset: Dataset, folder: Path, config: SynthesizeConfig, sites: FlowerPool, listener):
         self.dataset, self.folder, self.config, self.sites = dataset, folder, config, sites
-        self.listener, told = listener, sites.describe()
-        same_as(dataset, told)
-        self.rows = {name: client["examples"]["train"] for name, client in told.clients.items()}
+        self.listener, description = listener, sites.describe()
+        same_as(dataset, description)
+        self.rows = {name: client["examples"]["train"] for name, client in description.clients.items()}
         self.features = features_of(dataset, config)
         self.schema = Schema(self.features, dataset.task, tuple(dataset.classes))
         self.totals: list[np.ndarray] = []
@@ -118,17 +118,17 @@ class _AtSites:
         return self._described(rows, settings, rounds, steps)
 
     def _count(self, asking: Asking, columns: tuple[Column, ...]) -> Callable[[list[np.ndarray], bool], np.ndarray]:
-        told = columns_told(columns)
+        described = columns_told(columns)
 
         def count(edges: list[np.ndarray], categories: bool) -> np.ndarray:
             size = length(columns, self.schema.classes, edges, categories)
-            found = asking.counts(
-                COUNT, size, columns=told, edges=[own.tolist() for own in edges], categories=categories
+            counts = asking.counts(
+                COUNT, size, columns=described, edges=[of_column.tolist() for of_column in edges], categories=categories
             )
-            if found.max() > sum(self.rows.values()):
+            if counts.max() > sum(self.rows.values()):
                 raise unusable(COUNT, "more than there are rows")
-            self.totals.append(found)
-            return found
+            self.totals.append(counts)
+            return counts
 
         return count
 
@@ -138,13 +138,13 @@ class _AtSites:
         """The rounds; the model is the trained one afterwards."""
         config, initial = self.config, arrays.read(model)
         options = rounds_of_sites(config, rounds, steps, settings.batch_size)
-        told = {
+        plan = {
             "options": options_of_sites(config),
             "columns": columns_told(columns),
             "schema": self.schema.to_dict(),
             "settings": asdict(settings),
         }
-        clients = self.sites.prepare(options, told, self.totals, True, start_of(initial, told))
+        clients = self.sites.prepare(options, plan, self.totals, True, start_of(initial, plan))
         (self.folder / TRAINING).mkdir(parents=True, exist_ok=True)
         state = average(
             TableEngine({}, steps, config.seed, shapes=[array.shape for array in initial]),

@@ -89,5 +89,5 @@ class TableEngine:
 
 def _loss(losses: list[dict[str, float]]) -> float:
     """Mean of the loss that meets real rows; NaN where none is told."""
-    told = [loss[name] for loss in losses for name in ("critic_loss", "loss") if name in loss]
-    return float(np.mean(told)) if told else np.nan
+    known = [loss[name] for loss in losses for name in ("critic_loss", "loss") if name in loss]
+    return float(np.mean(known)) if known else np.nan

@@ -42,7 +42,7 @@ class Job:
     @property
     def rows(self) -> dict[str, int]:
         """Of each client."""
-        return {name: len(own) for name, own in self.sites.items()}
+        return {name: len(frame) for name, frame in self.sites.items()}
 
 
 def settle(dataset: Dataset, config: SynthesizeConfig) -> Job:
@@ -62,8 +62,8 @@ def settle(dataset: Dataset, config: SynthesizeConfig) -> Job:
     rows = synthesis.learnt_rows(dataset, config)
     classes = synthesis.classes_of(dataset, rows, config)
     sites = {client.name: _own_rows(client, classes) for client in clients}
-    for name, own in sites.items():
-        if own.empty:
+    for name, frame in sites.items():
+        if frame.empty:
             raise InputError(
                 f"--rare-classes leave-out: '{name}' has no training row of the classes that are left; prepare "
                 "without this site, or use another --partition"

@@ -42,31 +42,31 @@ def columns_of(
     rows, lacking, fit = _known(asking, features)
     known = {name: rows - lacks for name, lacks in lacking.items()}
     names = counted(asking, NAMES, [f.name for f in features if f.type not in MEASURED])
-    for name, own in names.items():
-        if sum(own.values()) != known[name]:
-            raise unusable(NAMES, f"column '{name}': {known[name]} values, then {sum(own.values())}")
+    for name, categories in names.items():
+        if sum(categories.values()) != known[name]:
+            raise unusable(NAMES, f"column '{name}': {known[name]} values, then {sum(categories.values())}")
     sought = {
         f.name: (known[f.name], most_levels(f, known[f.name]))
         for f in features
         if f.type in MEASURED and f.name not in bounds and known[f.name]
     }
     values = few_or_ends(asking, PLACES, sought) if sought else {}
-    told = tuple(
+    summaries = tuple(
         _measured(f, lacking[f.name], fit[f.name], known[f.name], f.name in bounds, values.get(f.name))
         if f.type in MEASURED
         else Told(tuple(sorted({*names[f.name], *([""] if lacking[f.name] else [])})))
         for f in features
     )
-    return settled(told, features, bounds)
+    return settled(summaries, features, bounds)
 
 
 def _known(asking: Asking, features: tuple[Feature, ...]) -> tuple[int, dict[str, int], dict[str, np.ndarray]]:
     """Rows; how many lack each column; how many of each number or date can be written with few decimals."""
-    found = asking.counts(KNOWN, known_size(features))
-    rows, lacking, fit = int(found[0]), found[1 : 1 + len(features)].tolist(), found[1 + len(features) :]
+    counts = asking.counts(KNOWN, known_size(features))
+    rows, lacking, fit = int(counts[0]), counts[1 : 1 + len(features)].tolist(), counts[1 + len(features) :]
     if not rows:
         raise InputError("no client has labelled rows in train to fit a generator on")
-    if max(found) > rows:
+    if max(counts) > rows:
         raise unusable(KNOWN, f"more values than the {rows} rows")
     measured = [f.name for f in features if f.type in MEASURED]
     parts = fit.reshape(len(measured), -1) if measured else ()
@@ -79,14 +79,14 @@ def _measured(
     fit: np.ndarray,
     known: int,
     bounded: bool,
-    found: tuple[dict[float, int] | None, float, float] | None,
+    values_and_ends: tuple[dict[float, int] | None, float, float] | None,
 ) -> Told:
     """A number or date."""
     decimals = decimals_of(fit, known, feature.type)
     # Where no row knows it, it is missing and nothing else.
-    values, low, high = found or (None if bounded else {}, np.nan, np.nan)
+    values, low, high = values_and_ends or (None if bounded else {}, np.nan, np.nan)
     levels = None
     if values is not None:
-        own = sorted(values) if feature.type != "date" else [date_text(day, decimals) for day in sorted(values)]
-        levels = with_missing(own, feature.type, lacking > 0)
+        ordered = sorted(values) if feature.type != "date" else [date_text(day, decimals) for day in sorted(values)]
+        levels = with_missing(ordered, feature.type, lacking > 0)
     return Told(levels, low, high, decimals, lacking > 0)

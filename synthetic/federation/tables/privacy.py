@@ -100,8 +100,8 @@ class ClientsPrivacy:
         drawn, draws, keys, self.sizes, divisors = {}, {}, {}, {}, {}
         for number, (name, rows) in enumerate(sites.items()):
             place = self.out / "checkpoints" / "clients" / str(number)
-            own = {**config.given(), "client": name}
-            secret = secret_of(place, own, data, config.dp_seed)
+            options = {**config.given(), "client": name}
+            secret = secret_of(place, options, data, config.dp_seed)
             patients = rows["patient"].to_numpy()
             units = Units.of(patients)
             self.sizes[name] = coarse(len(units))
@@ -199,17 +199,11 @@ class ClientsPrivacy:
             name: Account(plan.mechanism, draws[name], {"expected_patients": expected[name]})
             for name, plan in plans.items()
         }
-        terms = Terms(
-            unit="patient",
-            mechanism=_MECHANISM,
-            composition=DISJOINT,
-            delta=config.dp_delta,
-            budget_epsilon=config.dp_epsilon,
-            l2_norm_clip=config.dp_clip,
-            expected_units=max(expected.values()),
-        )
+        terms = Terms.of(config, max(expected.values()), mechanism=_MECHANISM, composition=DISJOINT)
         circumstances = Circumstances(search=True, fixed_seed=config.dp_seed is not None)
-        return Ledger(spending, terms, circumstances, accounts, lambda told: [*assumptions(told), *_SENTENCES])
+        return Ledger(
+            spending, terms, circumstances, accounts, lambda of_training: [*assumptions(of_training), *_SENTENCES]
+        )
 
 
 def weights_of_marginals(shares: np.ndarray, choices: tuple[np.ndarray, ...], privacy: ClientsPrivacy) -> np.ndarray:

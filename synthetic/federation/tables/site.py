@@ -34,13 +34,13 @@ def features_of(dataset: Dataset, options: SynthesizeConfig) -> tuple[Feature, .
     return synthesis.features_of(dataset, dataset.manifest.assign(site=""), options)
 
 
-def work(session: Session, config: FederateConfig, told: dict, initial: list[np.ndarray]) -> SiteWork:
+def work(session: Session, config: FederateConfig, plan: dict, initial: list[np.ndarray]) -> SiteWork:
     """What the site makes of a plan.
 
     Args:
         session: of the coordinator.
         config: options of the rounds.
-        told: `options` (of `medimg synthesize`), `columns`, `schema` and `settings`.
+        plan: `options` (of `medimg synthesize`), `columns`, `schema` and `settings`.
         initial: int64, the sums of what the sites counted, in order.
 
     Raises:
@@ -48,10 +48,10 @@ def work(session: Session, config: FederateConfig, told: dict, initial: list[np.
     """
     if config.is_private:
         raise PolicyError("--dp: a private generator is not trained across sites apart; leave it out")
-    options, columns = SynthesizeConfig.from_dict(told["options"]), columns_from(told["columns"])
-    session.check_schema(told["schema"])
-    own, rows = learnt_from(session.client, Schema.from_dict(told["schema"]))
-    classes = own.classes
+    options, columns = SynthesizeConfig.from_dict(plan["options"]), columns_from(plan["columns"])
+    session.check_schema(plan["schema"])
+    table, rows = learnt_from(session.client, Schema.from_dict(plan["schema"]))
+    classes = table.classes
     seed, totals = options.seed, iter(initial)
     with one_thread():
         with randomness(seed, "code"):
@@ -59,12 +59,12 @@ def work(session: Session, config: FederateConfig, told: dict, initial: list[np.
             code = Code(columns, agreed(lambda *_: next(totals), columns, classes, seed).stand_ins)
         with randomness(seed, f"rows of {session.name}"):
             encoding = Encoding(code, code.encode(rows, seed))
-            settings = settings_of(Settings(**told["settings"]), options, len(rows))
+            settings = settings_of(Settings(**plan["settings"]), options, len(rows))
             if settings.batch_size < session.policy.fewest_rows:
                 raise PolicyError("min_batch: a step of this generator would be of fewer rows here")
             model = MODELS[config.model](Material(encoding, targets_of(rows, classes), len(classes), settings, None))
     data = ClientData(session.name, "", len(rows))
-    return SiteWork(told, data, lambda *_: TableRounds(model, data, config.local_steps, seed), None, initial)
+    return SiteWork(plan, data, lambda *_: TableRounds(model, data, config.local_steps, seed), None, initial)
 
 
 class TableRounds:
@@ -81,7 +81,9 @@ class TableRounds:
         self.shapes = [array.shape for array in arrays.read(model)]
         self._engine = TableEngine({client.name: model}, steps, seed)
 
-    def update(self, state: State, client: ClientData, own: list | None, number: int, part: float) -> ClientUpdate:
+    def update(
+        self, state: State, client: ClientData, client_state: list | None, number: int, part: float
+    ) -> ClientUpdate:
         """A round, from the global state."""
         with one_thread():
             return self._engine.client_updates(state, [client], number, {client.name: part})[client.name]
@@ -89,5 +91,5 @@ class TableRounds:
 
 def settings_of(base: Settings, options: SynthesizeConfig, rows: int) -> Settings:
     """The batch is that of all rows together, or of the site's own table where that is smaller."""
-    own = settings_for(options.model, rows, options.batch_size, options.epochs)
-    return replace(base, batch_size=min(base.batch_size, own.batch_size))
+    local = settings_for(options.model, rows, options.batch_size, options.epochs)
+    return replace(base, batch_size=min(base.batch_size, local.batch_size))

@@ -46,12 +46,12 @@ class Sums:
         # As shares of the client's rows, so that no count is beyond the limit of a secure sum.
         updates = {
             name: ClientUpdate(
-                [np.asarray(own / self._rows[name], np.float32)],
+                [np.asarray(counted / self._rows[name], np.float32)],
                 float(self._rows[name]),
                 [],
                 ClientRound(self._rows[name], 0.0, 0.0, 0.0, 0, 0),
             )
-            for name, own in counts.items()
+            for name, counted in counts.items()
         }
         number, self._number = self._number, self._number + 1
         summed = self._combining.combine(updates, number)

@@ -88,7 +88,7 @@ class _Federation:
     def made(self) -> Made:
         job, config = self.job, self.config
         agreement, code = self._agreed()
-        models = {name: self._model_of(name, own, code) for name, own in job.sites.items()}
+        models = {name: self._model_of(name, frame, code) for name, frame in job.sites.items()}
         # The coordinator's own: its first weights are what every client starts from, and it makes the rows.
         with randomness(config.seed, "networks"):
             encoding = Encoding(code, code.matrix_of(agreement.stand_ins))
@@ -121,12 +121,12 @@ class _Federation:
         asked = tuple(feature for feature in job.features if feature.name != SITE.name)
         schema = Schema(asked, self.dataset.task, job.classes)
         dataset = replace(self.dataset, classes=job.classes)
-        clients = [Client(name, replace(dataset, manifest=own)) for name, own in job.sites.items()]
+        clients = [Client(name, replace(dataset, manifest=frame)) for name, frame in job.sites.items()]
         asking = Asking(totals_of(clients, self.options, answer), {"schema": schema.to_dict()})
-        found = {column.name: column for column in columns_of(asking, asked, bounds)}
+        columns = {column.name: column for column in columns_of(asking, asked, bounds)}
         if len(asked) < len(job.features):
-            (found[SITE.name],) = learn(pd.concat(job.sites.values()), (SITE,), {})
-        return tuple(found[feature.name] for feature in job.features)
+            (columns[SITE.name],) = learn(pd.concat(job.sites.values()), (SITE,), {})
+        return tuple(columns[feature.name] for feature in job.features)
 
     def _class_weights(self, agreement: Agreement, code: Code, state: State) -> np.ndarray:
         if self.config.class_mix == "equal":
@@ -156,8 +156,8 @@ class _Federation:
         if self.privacy:
             # Of made rows; real ones are drawn by patients.
             return settings
-        own = settings_for(config.model, rows, config.batch_size, config.epochs)
-        return replace(settings, batch_size=min(settings.batch_size, own.batch_size))
+        local = settings_for(config.model, rows, config.batch_size, config.epochs)
+        return replace(settings, batch_size=min(settings.batch_size, local.batch_size))
 
     def _trained(self, weights: list[np.ndarray], models: Mapping[str, Generator]) -> State:
         job, config = self.job, self.config
@@ -180,17 +180,17 @@ class _Federation:
     def _described(self, rows: pd.DataFrame, agreement: Agreement) -> Made:
         job, config = self.job, self.config
         if self.privacy:
-            found = private_usefulness_at_sites(self.dataset, job.clients, rows)
+            usefulness = private_usefulness_at_sites(self.dataset, job.clients, rows)
         else:
-            found = usefulness_at_sites(self.dataset, job.clients, rows, agreement, config.seed)
+            usefulness = usefulness_at_sites(self.dataset, job.clients, rows, agreement, config.seed)
         learnt = synthesis.learnt_rows(self.dataset, config)
         notes = [
             *synthesis.notes_on(self.dataset, learnt, config),
             *words.notes(job, config),
             *unused_rounds(self.folder / TRAINING),
         ]
-        if found.undertrained:
-            notes.append(f"undertrained: {found.undertrained}; {synthesis.remedy(config)}")
+        if usefulness.undertrained:
+            notes.append(f"undertrained: {usefulness.undertrained}; {synthesis.remedy(config)}")
         federation = {
             # Where patients are protected, in coarse steps.
             "clients": self.privacy.sizes if self.privacy else job.rows,
@@ -202,7 +202,7 @@ class _Federation:
         counted = {} if self.privacy else {"training_rows": sum(job.rows.values())}
         details = {
             **counted,
-            "usefulness": found.to_dict(),
+            "usefulness": usefulness.to_dict(),
             "settings": {"all": job.settings.to_dict()},
             "federation": federation,
         }

@@ -27,25 +27,25 @@ def usefulness_at_sites(
         agreement: of the clients.
         seed: of folds and samples.
     """
-    told = []
+    answers = []
     for client in clients:
         rows = client.dataset.rows("train", labelled=True)
         real = pd.concat([rows, client.dataset.rows("val", labelled=True)])
-        told.append((len(real), *taught(dataset, made, real, seed)))
+        answers.append((len(real), *taught(dataset, made, real, seed)))
     counted = from_frame(agreement.stand_ins, agreement.columns, len(agreement.stand_ins))
-    return Usefulness(*_means(told), *drift(dataset, counted, made))
+    return Usefulness(*_means(answers), *drift(dataset, counted, made))
 
 
 def private_usefulness_at_sites(dataset: Dataset, clients: Sequence[Client], made: pd.DataFrame) -> Usefulness:
     """The same by the rows of val alone: what training rows tell would cost privacy."""
     validation = [client.dataset.rows("val", labelled=True) for client in clients]
-    told = [(len(real), auroc(dataset, made, real)) for real in validation if len(real)]
-    return Usefulness(*_means(told))
+    answers = [(len(real), auroc(dataset, made, real)) for real in validation if len(real)]
+    return Usefulness(*_means(answers))
 
 
-def _means(told: list[tuple]) -> list[float | None]:
+def _means(answers: list[tuple]) -> list[float | None]:
     """Of (rows, score, ...) the mean of each score by rows, of clients that told them all."""
-    known = [one for one in told if None not in one]
+    known = [one for one in answers if None not in one]
     if not known:
         return [None]
     rows, *scores = np.array(known, float).T

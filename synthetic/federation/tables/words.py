@@ -15,18 +15,18 @@ def notes(job, config: SynthesizeConfig) -> list[str]:
         job: a `synthetic.federation.tables.job.Job`.
         config: options.
     """
-    found = []
+    sentences = []
     if not config.is_private:
         # They count rows of classes.
-        found += [f"{client.name}: {note}" for client in job.clients for note in client.notes]
-    found += [_trained(job, config), *told_about(config)]
+        sentences += [f"{client.name}: {note}" for client in job.clients for note in client.notes]
+    sentences += [_trained(job, config), *told_about(config)]
     if config.is_private:
-        return found
-    patients = {name: own["patient"].nunique() for name, own in job.sites.items()}
+        return sentences
+    patients = {name: rows["patient"].nunique() for name, rows in job.sites.items()}
     few = [f"{name} ({number})" for name, number in patients.items() if number < FEW_PATIENTS]
     if few:
-        found.append(f"clients of few training patients, whose updates come close to their rows: {', '.join(few)}")
-    return found
+        sentences.append(f"clients of few training patients, whose updates come close to their rows: {', '.join(few)}")
+    return sentences
 
 
 def told_about(config: SynthesizeConfig, apart: bool = False) -> list[str]:
@@ -51,7 +51,7 @@ def told_about(config: SynthesizeConfig, apart: bool = False) -> list[str]:
         f"smallest and the largest, or around every value where they are few (up to {MOST_GRADES} different whole "
         f"numbers, {MOST_CODES} others, {MOST_GRADES} others with {OFTEN} rows each on average)"
     )
-    found = [
+    sentences = [
         "before the first round each client told how many training rows it has",
         f"and counts without noise, {summed}: rows that lack each column; names of categories and how often each "
         f"occurs; of numbers and dates how many can be written with 0 to {MOST_DECIMALS} decimals, and{narrowed}; rows "
@@ -61,9 +61,9 @@ def told_about(config: SynthesizeConfig, apart: bool = False) -> list[str]:
         "a smallest or largest value, or a category that one patient has, is that patient's",
     ]
     if apart:
-        return found
+        return sentences
     return [
-        *found,
+        *sentences,
         "after the last round each client was given the made rows and told the AUROC of a classifier trained on them, "
         "and of one trained on its own rows, on its own rows of train and val",
     ]

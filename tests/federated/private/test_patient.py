@@ -197,7 +197,7 @@ def test_the_end_counts_the_datasets_runs(make, tmp_path, dataset):
     assert told["dataset"]["runs"] == 1
     # Alone on the Dataset, the Run's own parallel total.
     assert told["dataset"]["epsilon"] == told["epsilon"]
-    assert {s.phase for s in DatasetLedger(dataset.root).segments()} == set(PATIENTS)
+    assert {s.phase for s in DatasetLedger(dataset.root).entries().recorded} == set(PATIENTS)
     # Killed before its report, it is begun again with nothing left to train.
     again = make()
     assert again.plans == private.plans

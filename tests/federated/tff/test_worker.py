@@ -1,14 +1,15 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from federated.tff.worker import Worker, binary
-from tests.ports import free_port
 
 
 def alive(process: int) -> bool:
@@ -29,13 +30,6 @@ def wait_until(condition, seconds=10.0) -> bool:
 
 def command(process: int) -> str:
     return Path(f"/proc/{process}/cmdline").read_text()
-
-
-@pytest.fixture(scope="module")
-def worker():
-    running = Worker()
-    yield running
-    running.stop()
 
 
 def test_stops_and_stops_again():
@@ -72,26 +66,26 @@ def test_no_worker_outlives_its_parent(end):
     assert wait_until(lambda: not alive(process))
 
 
-def test_worker_that_is_not_there_is_named():
+def test_worker_that_does_not_answer_is_named_and_ended():
     from federated.tff.execution import Execution, WorkerLostError
 
-    address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(WorkerLostError, match=address):
-        Execution(address, patience=0.5)
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    with pytest.raises(WorkerLostError, match=r"worker 127.0.0.1:\d+: did not answer within 0 s"):
+        Execution(patience=0.0)
+    assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
 
 
-@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "grpc_proxy"])
-def test_a_proxy_in_the_environment_is_not_asked(worker, name, monkeypatch):
+def test_a_proxy_in_the_environment_is_not_asked(monkeypatch):
     """Neither is the exception for this machine that some environments have."""
     from federated.tff.execution import Execution
-    from federated.tff.worker import listening
 
-    with listening("127.0.0.1", 0) as proxy:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
         proxy.setblocking(False)
-        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "grpc_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
         for exception in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
             monkeypatch.delenv(exception, raising=False)
-        with Execution(worker.address, patience=5.0) as execution:
+        with Execution() as execution:
             assert execution.answers(5.0)
         with pytest.raises(BlockingIOError):
             proxy.accept()
@@ -113,18 +107,3 @@ def test_lost_worker_is_told_not_waited_for():
         execution.worker.process.wait()
         with pytest.raises(WorkerLostError, match="has ended"):
             execution.run(one)
-
-
-def test_addressed_worker_is_used_and_left_running(worker):
-    import tensorflow as tf
-    import tensorflow_federated as tff
-
-    from federated.tff.execution import Execution
-
-    @tff.tensorflow.computation
-    def two():
-        return tf.constant(2)
-
-    with Execution(worker.address) as execution:
-        assert execution.run(two) == 2
-    assert worker.running()

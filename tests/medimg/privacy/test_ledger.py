@@ -72,7 +72,7 @@ def test_replayed_steps_count_once_and_other_draws_again(tmp_path):
     other.record("train", 0, 5, Mechanism.poisson(0.1, 1.0))
     other.record("fine-tune", 0, 5, MECHANISM)
     assert read(folder)["steps"] == 90
-    assert united(DatasetLedger(tmp_path / "data").segments()) == segments_of(read(folder))
+    assert united(DatasetLedger(tmp_path / "data").entries().recorded) == segments_of(read(folder))
     lines = (tmp_path / "data/privacy_ledger.jsonl").read_text().splitlines()
     # What was known is not written again.
     assert len(lines) == 5
@@ -182,7 +182,7 @@ def test_kill_and_resume_neither_lose_nor_double_count(tmp_path):
     content, reference = read(killed), read(tmp_path / "whole")
     assert content["steps"] == reference["steps"] == 20
     assert content["epsilon"] == reference["epsilon"] == poisson_epsilon(20)
-    counted = DatasetLedger(tmp_path / "data").segments()
+    counted = DatasetLedger(tmp_path / "data").entries().recorded
     assert [(segment.run, segment.steps) for segment in counted] == [(reference["run"], 20), (content["run"], 20)]
 
 
@@ -204,14 +204,14 @@ def test_a_line_cut_off_by_a_crash_is_left_out_and_others_are_errors(tmp_path):
     path = tmp_path / "privacy_ledger.jsonl"
     whole = path.read_text()
     path.write_text(whole + whole[:40])
-    assert shared.segments() == (segment,)
+    assert shared.entries().recorded == (segment,)
     other = Segment("r2", "train", "d", MECHANISM, ((0, 7),))
     shared.append(other)
-    assert shared.segments() == (segment, other)
+    assert shared.entries().recorded == (segment, other)
     assert shared.runs() == ["r1", "r2"]
     path.write_text(whole + "nonsense\n" + whole)
     with pytest.raises(InputError, match=r"privacy_ledger\.jsonl row 2: not JSON"):
-        shared.segments()
+        shared.entries()
     path.write_text(whole.replace('"draw"', '"drew"'))
     with pytest.raises(InputError, match="row 1: not a record of private steps"):
         shared.append(other)
@@ -228,7 +228,7 @@ def test_runs_at_the_same_time_lose_no_line(tmp_path):
     )
     both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), n]) for n in ("a", "b")]
     assert [process.wait() for process in both] == [0, 0]
-    assert sorted((s.run, s.steps) for s in DatasetLedger(tmp_path).segments()) == [("a", 40), ("b", 40)]
+    assert sorted((s.run, s.steps) for s in DatasetLedger(tmp_path).entries().recorded) == [("a", 40), ("b", 40)]
 
 
 def test_a_dataset_that_cannot_be_written_is_an_assumption(tmp_path):

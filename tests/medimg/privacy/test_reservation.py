@@ -99,7 +99,7 @@ def spent(data: Path) -> float:
 
 
 def recorded(data: Path) -> float:
-    return pld_epsilon([s.event() for s in DatasetLedger(data).segments()], DELTA)
+    return pld_epsilon([s.event() for s in DatasetLedger(data).entries().recorded], DELTA)
 
 
 @pytest.mark.parametrize("noise", [0.0, 3.0])
@@ -179,7 +179,7 @@ def test_what_is_left_over_is_released_and_no_step_that_was_written_down(tmp_pat
     alive.record("train", 0, 10, mechanism)
     with pytest.raises(InputError, match="was released, so no step may be run"):
         alive.record("train", 10, 20, mechanism)
-    assert sum(s.steps for s in DatasetLedger(data).segments()) == 20
+    assert sum(s.steps for s in DatasetLedger(data).entries().recorded) == 20
     # Resumed it reserves what is left, with the noise that it had.
     again = plain(tmp_path / "b", data, "e")
     again.reserve(lambda kept, previous: [("train", Mechanism.poisson(0.2, kept("train")), 30)])
