@@ -14,6 +14,7 @@ from medimg.commands.console import progress_bars, say, table
 from medimg.commands.output import out_option, overwrite_option, resumable
 from medimg.commands.study import run_study
 from medimg.errors import InputError
+from medimg.lock import locked
 from medimg.studies.config import StudyConfig
 from medimg.studies.declared import question
 
@@ -203,9 +204,12 @@ def rehearse(data_folder, out, overwrite, **values):
     from medimg.preparation.builtin import resolve
     from medimg.run import require_free
 
-    require_free(Path(out), overwrite)
-    with progress_bars() as step, rehearsal(resolve(data_folder), config, Path(out) / FOLDER) as (held_out, at_sites):
-        run = federate(held_out, Path(out), at_sites, overwrite=overwrite, listener=_listener(step))
+    out = Path(out)
+    # From before the sites are started until their logs are kept, so that another's are not written over.
+    with locked(out):
+        require_free(out, overwrite)
+        with progress_bars() as step, rehearsal(resolve(data_folder), config, out / FOLDER) as (held_out, at_sites):
+            run = federate(held_out, out, at_sites, overwrite=overwrite, listener=_listener(step))
     _tell(run)
 
 

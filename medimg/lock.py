@@ -13,9 +13,11 @@ import json
 import os
 import shutil
 import socket
+import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +30,8 @@ _BUSY = (errno.EACCES, errno.EAGAIN)
 _TRIES = 100  # to open what others remove at the same time
 # Folder -> the thread of this process that writes it; what it calls may write there as well.
 _held: dict[Path, int] = {}
+# The system's lock is the process's, not a thread's: of two that look for what was left, one at a time.
+_looking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,36 @@ def writes(argument: str) -> Callable:
     return decorate
 
 
+@contextmanager
+def scratch(kind: str) -> Iterator[Path]:
+    """A locked folder among the system's temporary ones, gone with the context.
+
+    What lies in it is somebody's data, so what commands of this user that were killed have left goes first.
+
+    Args:
+        kind: a word for the folder's name, of which what was left is looked for.
+
+    Yields:
+        The folder, which only this user may read.
+
+    Raises:
+        InputError: it can't be written.
+    """
+    with ExitStack() as stack:
+        with _looking:
+            prefix = f"medimg-{kind}-"
+            _sweep(prefix)
+            try:
+                folder = Path(tempfile.mkdtemp(prefix=prefix))
+            except OSError as error:
+                raise atomic.cannot_write(Path(tempfile.gettempdir()), error) from error
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(locked(folder))
+        # While it is locked: killed amid this, the rest is found by its lock.
+        stack.callback(_clear, folder)
+        yield folder
+
+
 def content(folder: Path) -> list[Path]:
     """What lies in a folder, but for its lock; nothing where there is none."""
     return [item for item in sorted(folder.iterdir()) if item.name != FILE] if folder.is_dir() else []
@@ -158,6 +192,26 @@ def empty(folder: Path, last: Iterable[str], keep: Iterable[str] = ()) -> None:
                 item.unlink()
     except OSError as error:
         raise atomic.cannot_write(folder, error) from error
+
+
+def _sweep(prefix: str) -> None:
+    """Remove what nobody holds of the temporary folders of this user that have been locked."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError, InputError):
+            found = folder.lstat()
+            is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if is_ours and folder.resolve() not in _held and (folder / FILE).is_file():
+                with locked(folder):
+                    _clear(folder)
+                folder.rmdir()
+
+
+def _clear(folder: Path) -> None:
+    for item in content(folder):
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            item.unlink(missing_ok=True)
 
 
 def _taken(folder: Path, path: Path) -> int:

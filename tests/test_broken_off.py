@@ -12,6 +12,7 @@ import subprocess
 import time
 import zipfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,9 +20,12 @@ import numpy as np
 import pytest
 import yaml
 
+import cli
+from medimg.models.build import build
+from medimg.studies import declared
 from tests.command import medimg
 from tests.forks import forked, typed
-from tests.test_concurrent_writers import WRITERS, Writer, require_whole, spelt
+from tests.test_concurrent_writers import WRITERS, Writer, named, require_whole, spelt
 
 # The disk is full; or, tried again, what was begun before it was is nothing yet to go on with.
 REMEDIES = ("free space", "No space left", "already holds files", "not a Run", "begin anew by --overwrite")
@@ -160,21 +164,104 @@ def no_file_beyond(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("words", ["dossier {old}/federated-run --out {out}", "federate key site --out {out}"])
-@pytest.mark.parametrize("size", [100, 1500])
-def test_a_file_may_grow_no_further(words, size, tmp_path):
-    """Of the commands that are no `WRITERS`, those that leave more than one file."""
-    typed = spelt(words, {"old": OLD, "out": tmp_path / "out"})
-    with no_file_beyond(size):
-        result = medimg(*typed)
-    if result.exit_code:
+@dataclass(frozen=True)
+class Small:
+    """A command that writes a few files and locks no folder.
+
+    Attributes:
+        words: with {old}, {run}, {data}, {weights} and {out}, and {site} for a folder that is there.
+        results: files of its end.
+        sizes: that no file may exceed; in bytes.
+        again: given to repeat it where its result is there.
+    """
+
+    words: str
+    results: tuple[str, ...]
+    sizes: tuple[int, ...] = (1, 1500)
+    again: str = ""
+
+
+SMALL = {
+    "dossier": Small("dossier {old}/federated-run --out {out}", ("{out}/dossier.md",)),
+    "key": Small("federate key site --out {out}", ("{out}/site.key", "{out}/site.pub")),
+    "predict": Small(
+        "predict {run} {data} --out {out}/p.csv --save-maps",
+        ("{out}/p.csv", "{out}/p-maps/*.png"),
+        sizes=(1, 3000),
+        again="--overwrite",
+    ),
+    "weights": Small(
+        "weights add {weights} --family baseline_cnn --licence own --source own",
+        ("{cache}/weights/*.json", "{cache}/weights/*.h5"),
+    ),
+    "approve": Small("federate policy approve run-1 --folder {site}", ("{site}/runs.json",), sizes=(1,)),
+}
+# Commands that write, and are tried elsewhere: of link and site `tests/federated/flower`, of studies that are declared
+# and of the demo the steps are commands that are tried here, and what is spent is tried in `tests/medimg/privacy`.
+ELSEWHERE = {
+    "demo",
+    "federate link",
+    "federate site",
+    "federate rehearse",
+    "study federated-hospitals",
+    *(f"study {name}" for name in declared.names() if name != "privacy-utility"),
+}
+READS = {"review", "models", "weights list", "doctor", "data list", "data ledger", "federate verify"}
+READS |= {"federate policy check", "federate worker"}
+
+
+def test_what_writes_is_broken_off_here():
+    """A command that is new is put into one of these lists."""
+    lines = [*(one.words for one in WRITERS.values()), *(one.words for one in SMALL.values())]
+    untried = {name for name in named(cli.medimg) if not any(words.startswith(f"{name} ") for words in lines)}
+    assert untried == ELSEWHERE | READS
+
+
+@pytest.fixture
+def places(request, tmp_path, monkeypatch):
+    """Of a `Small`: what it reads, and where it writes."""
+    monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "site").mkdir()
+    found = {"old": OLD} | {name: tmp_path / name for name in ("out", "site", "cache")}
+    words = SMALL[request.node.callspec.params["name"]].words
+    if "{run}" in words:
+        found |= request.getfixturevalue("folders")
+        found["run"] = Path(shutil.copytree(found["run"], tmp_path / "run"))
+    if "{weights}" in words:
+        found["weights"] = tmp_path / "own.h5"
+        build("baseline_cnn", 32, 3, 2).save_weights(found["weights"])
+    return found
+
+
+def require_there(small: Small, places: dict[str, Path], tmp_path: Path) -> None:
+    for result in small.results:
+        path = Path(result.format(**places))
+        assert list(path.parent.glob(path.name)), result
+    assert half_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "predict" else name for name in SMALL]
+)
+def test_a_file_may_grow_no_further(name, places, tmp_path):
+    small, refusals = SMALL[name], 0
+    words = spelt(small.words, places)
+    for size in small.sizes:
+        with no_file_beyond(size):
+            result = medimg(*words)
+        if result.exit_code == 0:
+            break
+        refusals += 1
         assert result.exit_code == 2, result.output
         (line,) = [line for line in result.stderr.splitlines() if line.startswith("medimg: error:")]
         assert "File too large" in line
-    else:
-        # Keys are smaller.
-        assert words.startswith("federate key")
-        assert size > 1000
-    assert half_files(tmp_path) == []
-    shutil.rmtree(tmp_path / "out", ignore_errors=True)
-    assert medimg(*typed).exit_code == 0
+        assert half_files(tmp_path) == []
+        if name == "dossier":
+            shutil.rmtree(places["out"], ignore_errors=True)
+    assert refusals
+    for option in [small.again.split()] if result.exit_code == 0 else [[], small.again.split()]:
+        result = medimg(*words, *option)
+        if result.exit_code == 0:
+            break
+    assert result.exit_code == 0, result.output
+    require_there(small, places, tmp_path)

@@ -23,7 +23,7 @@ from tests.forks import forked, typed
 
 # What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two,
 # and a dossier is copied into an empty folder that is locked.
-SITES = {f"federate {name}" for name in ("worker", "key", "link", "site", "policy check", "policy approve", "rehearse")}
+SITES = {f"federate {name}" for name in ("worker", "key", "link", "site", "policy check", "policy approve")}
 READERS = {
     "predict",
     "review",
@@ -131,6 +131,7 @@ def started(words: list[str], folder: Path, file: str) -> multiprocessing.Proces
 # Longer ones, which are not run to their end here.
 LONGER = (
     "demo --out {out}",
+    "federate rehearse {table} --out {out}",
     *(f"study {name} {{data}} --out {{out}}" for name in names()),
 )
 COMMANDS = (*LONGER, *(writer.words for writer in WRITERS.values()))

@@ -1,7 +1,6 @@
 """Reviewer: what a Run says of one file, by the same steps as `medimg predict`, and its explanation."""
 
 import base64
-import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from medimg.dicom.decoders import Decoders
 from medimg.errors import InputError
 from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.prediction import probabilities
+from medimg.lock import scratch
 from medimg.models.ensemble import members_of
 from medimg.options import of_data
 from medimg.prediction.decision import decision_of
@@ -97,8 +97,8 @@ class Reviewer:
         if kind is None:
             raise UnknownKindError("no PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000, PNM or DICOM file")
         # Decoders read files; this one is gone before the answer is.
-        with tempfile.TemporaryDirectory(prefix="medimg-review-") as folder:
-            path = Path(folder) / f"upload{kind}"
+        with scratch("review") as folder:
+            path = folder / f"upload{kind}"
             path.write_bytes(data)
             try:
                 batch, picture, frames = self._read(path, is_dicom, frame)

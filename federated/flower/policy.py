@@ -226,17 +226,18 @@ class Policy:
         Raises:
             PolicyError: names the entry.
         """
-        known = runs.read(folder)
-        if run in known["taken"]:
-            return
-        if self.most_runs and len(known["taken"]) >= self.most_runs:
-            raise PolicyError(f"max_runs: this site has taken part in {len(known['taken'])}, and may in no more")
-        if self.approval and run not in known["approved"]:
-            raise PolicyError(
-                f"approval: a person at this site must allow run {printable(run, 64)} "
-                "('medimg federate policy approve'); ask there, then start again"
-            )
-        runs.take(run, folder)
+        with runs.alone(folder):
+            known = runs.read(folder)
+            if run in known["taken"]:
+                return
+            if self.most_runs and len(known["taken"]) >= self.most_runs:
+                raise PolicyError(f"max_runs: this site has taken part in {len(known['taken'])}, and may in no more")
+            if self.approval and run not in known["approved"]:
+                raise PolicyError(
+                    f"approval: a person at this site must allow run {printable(run, 64)} "
+                    "('medimg federate policy approve'); ask there, then start again"
+                )
+            runs.take(run, folder)
 
 
 def _check_listed(entry: str, allowed: tuple[str, ...], given: str) -> None:

@@ -8,7 +8,6 @@ import glob
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,6 +27,7 @@ from federated.partition import partition
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.lock import scratch
 from medimg.untrusted.printable import printable
 
 FOLDER = "rehearsal"
@@ -52,8 +52,7 @@ def rehearsal(data: Path, config: FederateConfig, kept: Path) -> Iterator[tuple[
     """
     dataset = Dataset.load(data, joins_copies=not config.is_private)
     clients = partition(dataset, config)
-    with tempfile.TemporaryDirectory(prefix="medimg-rehearsal-") as folder, ExitStack() as stack:
-        root = Path(folder)
+    with scratch("rehearsal") as root, ExitStack() as stack:
         stack.callback(_keep, root, kept, [client.name for client in clients])
         port = free_ports()
         place = LinkFolder.make(root / "link", port)
@@ -147,7 +146,7 @@ def _copy(source: Dataset, made: Dataset) -> None:
                 os.link(source.root / name, target)
             except OSError:
                 # Another disk, or one that knows no links.
-                shutil.copyfile(source.root / name, target)
+                atomic.copy(source.root / name, target)
     made.save()
 
 
@@ -159,9 +158,7 @@ def _keep(root: Path, kept: Path, names: list[str]) -> None:
         for file in _KEPT:
             path = root / f"site-{number}" / file
             if path.is_file():
-                target = kept / name / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+                atomic.copy(path, kept / name / file)
     log = root / "link" / "link.log"
     if log.is_file():
-        shutil.copyfile(log, kept / "link.log")
+        atomic.copy(log, kept / "link.log")

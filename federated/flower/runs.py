@@ -1,5 +1,9 @@
 """Runs that a site has taken part in, and those that a person there has approved, on disk."""
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from medimg import atomic
@@ -21,12 +25,30 @@ def approve(run: str, folder: Path) -> None:
     """
     if not Path(folder).is_dir():
         raise InputError(f"--folder {folder}: no such folder; give that of 'medimg federate site'")
-    known = read(Path(folder))
-    atomic.write_json(Path(folder) / _RUNS, {**known, "approved": sorted({*known["approved"], run})})
+    with alone(Path(folder)):
+        known = read(Path(folder))
+        atomic.write_json(Path(folder) / _RUNS, {**known, "approved": sorted({*known["approved"], run})})
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else reads and writes down runs: an approval and a site that runs would lose what the other puts down.
+
+    It is waited for, and ends with the process however that ends.
+    """
+    try:
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise atomic.cannot_write(folder, error) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def take(run: str, folder: Path) -> None:
-    """Put down that a run is taken part in."""
+    """Put down that a run is taken part in, `alone`."""
     known = read(folder)
     atomic.write_json(folder / _RUNS, {**known, "taken": [*known["taken"], run]})
 

@@ -3,11 +3,10 @@
 import atexit
 import json
 import os
-import shutil
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 
 from medimg.errors import InputError
+from medimg.lock import scratch
 
 WORKERS = "multi-worker"
 
@@ -31,9 +30,9 @@ def out_of(out: str, distribute: str) -> str:
     """Where this process writes: the Run, or of a worker that is not the first a folder that nobody needs."""
     if distribute != WORKERS or number() == 0:
         return out
-    folder = tempfile.mkdtemp(prefix="medimg-worker-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return str(Path(folder) / "run")
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return str(stack.enter_context(scratch("worker")) / "run")
 
 
 def _config(part: str) -> dict:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from medimg.data.positive import plain
 from medimg.errors import InputError
 from medimg.evaluation.classes import check_kind, match_classes, targets_in_order
 from medimg.evaluation.overlap import SEEN, require_others, seen_rows
+from medimg.lock import scratch
 from medimg.preparation.prepare import prepare
 from medimg.sources import folder
 from medimg.validation.config import ValidateConfig
@@ -71,7 +71,7 @@ def opened(data: Path, description: dict, config: ValidateConfig, progress=None)
         _names(data, scanned.records["label"], description, config)
         return replace(scanned, classes=tuple(description["classes"]), task=description["task"], any_classes=True)
 
-    with TemporaryDirectory(prefix="medimg-validate-") as scratch:
+    with scratch("validate") as kept:
         options = PrepareConfig(
             split="100/0/0",
             on_duplicates="group",
@@ -81,7 +81,7 @@ def opened(data: Path, description: dict, config: ValidateConfig, progress=None)
             patient_pattern=config.patient_pattern,
             positive=description["classes"][1] if description["task"] == "binary" else None,
         )
-        place = Path(scratch) / "data"
+        place = kept / "data"
         try:
             yield prepare("folder", data, place, options, progress=progress, scan=scan)
         except InputError as error:

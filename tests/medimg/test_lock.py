@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -172,3 +173,38 @@ def test_a_folder_with_a_writer_in_it_is_not_emptied(holder, tmp_path):
     with pytest.raises(InputError, match=f"process {holder.pid}"):
         lock.empty(tmp_path, last=[])
     assert (tmp_path / "run").is_dir()
+
+
+SCRATCH = """import sys, time; from medimg.lock import scratch
+with scratch('test') as folder:
+    (folder / 'sub').mkdir(); (folder / 'sub' / 'film').write_text('x')
+    print(folder, flush=True); time.sleep(600)
+"""
+
+
+def test_what_a_killed_command_left_in_the_temporary_folder_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRATCH],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+        for _ in range(2)
+    ]
+    try:
+        killed, alive = (Path(process.stdout.readline().strip()) for process in made)
+        made[0].kill()
+        made[0].wait()
+        assert (killed / "sub" / "film").is_file()
+        with lock.scratch("test") as own, lock.scratch("test") as inner:
+            assert not killed.exists()
+            assert (alive / "sub" / "film").is_file()
+            assert own.is_dir()
+            assert own != inner
+    finally:
+        for process in made:
+            process.kill()
+            process.communicate()
+    assert list(tmp_path.iterdir()) == [alive]

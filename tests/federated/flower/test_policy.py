@@ -281,3 +281,14 @@ def test_every_entry_is_said_in_words(policy):
 def test_the_digest_is_the_files(policy):
     assert policy(max_runs=1).digest != policy(max_runs=2).digest
     assert policy(max_runs=1).digest == policy(max_runs=1).digest
+
+
+def test_approvals_at_the_same_time_are_all_put_down(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from federated.flower import runs
+
+    names = [f"run-{i}" for i in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: runs.approve(name, tmp_path), names))
+    assert runs.read(tmp_path)["approved"] == sorted(names)
