@@ -19,6 +19,7 @@ MARK = "Qz7Planted"
 MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "1")
 FEDERATION = ("--model", "logistic", "--partition", "iid", "--clients", "2", "--rounds", "1", "--no-comparison")
 PRIVATE = ("--dp-epsilon", "9", "--dp-delta", "1e-3")
+STUDY = ("--epochs", "1", "--dp-delta", "1e-3", "--epsilon", "9", "--seeds", "1", "--bootstrap", "20")
 # What is kept by patient, and stays with the Dataset's holder (docs/ideas/run.md).
 BY_PATIENT = {"predictions.csv"}
 COMMANDS = {
@@ -31,6 +32,7 @@ COMMANDS = {
         ("predict", "{run}", "{data}", "--out", "{out}/p.csv"),
         ("report", "{run}"),
         ("export", "{run}", "--out", "{out}/served"),
+        ("export", "{run}", "--format", "onnx", "--out", "{out}/onnx"),
         ("data", "inspect", "{data}", "--out", "{out}/inspection"),
     ),
     "table": (
@@ -54,7 +56,10 @@ COMMANDS = {
         ("evaluate", "{run}", "--bootstrap", "20"),
         ("report", "{run}"),
         ("export", "{run}", "--out", "{out}/served"),
-        ("validate", "{run}", "{data}", "--bootstrap", "20"),
+        ("validate", "{run}", "{data}", "--split", "test", "--bootstrap", "20"),
+        ("explain", "{run}"),
+        ("audit", "{run}", "--attack", "threshold", "--bootstrap", "20"),
+        ("study", "privacy-utility", "{data}", "--out", "{out}/study", "--model", "logistic", *STUDY),
         ("synthesize", "{data}", "--model", "marginals", "--out", "{out}/made", *PRIVATE),
         ("synthesize", "{data}", "--model", "marginals", "--partition", "site", "--out", "{out}/sites", *PRIVATE),
         ("data", "ledger", "{data}"),
