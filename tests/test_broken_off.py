@@ -203,8 +203,7 @@ ELSEWHERE = {
     "federate link",
     "federate site",
     "federate rehearse",
-    "study federated-hospitals",
-    *(f"study {name}" for name in declared.names() if name != "privacy-utility"),
+    *(f"study {name}" for name in declared.names() if name not in ("privacy-utility", "interpretability")),
 }
 READS = {"review", "models", "weights list", "doctor", "data list", "data ledger", "federate verify"}
 READS |= {"federate policy check", "federate worker"}

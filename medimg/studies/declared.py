@@ -101,7 +101,9 @@ class Study:
 
     @property
     def claimed(self) -> set[str]:
-        """Labels of the cells that a claim needs."""
+        """Labels of the cells that a claim needs; an analysis of variance needs all."""
+        if not all(claim.cell for claim in self.claims):
+            return {cell.label for cell in self.cells}
         named = {label for claim in self.claims for label in (claim.cell, claim.less)}
         return named | {vote for cell in self.cells if cell.label in named for vote in cell.voters}
 

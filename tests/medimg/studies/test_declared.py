@@ -165,6 +165,7 @@ def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
     assert first == f"the whole was predicted to take 16 min 30 s {slower}, and 10 min 0 s were given"
     done["a"] = done["c"] = [Done({}, {}, {"train": 120.0}, "")]
     assert "times what" not in budget.cuts(study, 3, cost, 600, Scale(), done)[0]
+    assert dataclasses.replace(study, claims=(Claim("", "m", at_most=0.01),)).claimed == {"a", "b", "c"}
     assert Scale(0.5).applied(cells[0]).steps == (("train", {"epochs": 5}),)
     assert Scale(1.0, 0.5).applied(cells[0]).steps[0] == ("thin", {"fraction": 0.5})
 
