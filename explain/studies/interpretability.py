@@ -11,6 +11,8 @@ from medimg.studies.declared import Cell, Study
 from medimg.training.open_options import settled
 
 _CONTROLS = ("random", "centre", "edges")
+# Seconds of another method over those of the first, which trains as well.
+_ANOTHER = 0.3
 # What of a Run's explanation the scores don't need.
 _NO_MORE = {"count": 1, "mistakes": 0, "appearance_count": 0}
 
@@ -35,10 +37,13 @@ def with_methods(study: Study, dataset: Dataset, config: InterpretabilityConfig,
         family(model)
         options = _options(replace(training, model=model).with_given_names(training.names_given()), dataset)
         # Controls are those of the first method, whose explanation they share.
-        methods = {name: name for name in config.method} | {f"({name})": config.method[0] for name in _CONTROLS}
-        for name, method in methods.items():
+        first, *others = config.method
+        methods = {first: (first, 1.0)}
+        methods |= {name: (name, _ANOTHER) for name in others}
+        methods |= {f"({name})": (first, 0.0) for name in _CONTROLS}
+        for name, (method, cost) in methods.items():
             explanation = {**_NO_MORE, **scored, "method": [method]}
-            cells.append(Cell(model, name, (("train", options), ("explain", explanation))))
+            cells.append(Cell(model, name, (("train", options), ("explain", explanation)), cost=cost))
     return replace(study, cells=tuple(cells))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from medimg.data.dataset import Dataset
 from medimg.studies.declared import LENGTHS, Cell, Study
-from medimg.studies.running import Done, Runner, Scale
+from medimg.studies.running import Runner, Scale
 from medimg.style.words import listed, seconds_text
 
 # A pilot learns from about so many rows.
@@ -14,6 +14,7 @@ PILOT_ROWS = 500
 SHORTEST = Scale(0.3, 0.25)
 # Cells that take more than so many times their prediction are the reason of a cut, and it says so.
 _AS_PREDICTED = 1.5
+_OF_SOME_ROWS = ("explain",)
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,10 @@ def pilot(runner: Runner, cell: Cell) -> Cost:
     each = {step: result.get("seconds_each") or 0.0 for step, result in done.results.items()}
     trained = sum(full.get(step, 1) * seconds for step, seconds in each.items()) / scale.rows
     spent = sum(result.get("times", 0) * each[step] for step, result in done.results.items())
-    # What judges or attacks takes longer of more rows; a training's own start-up does not.
-    judged = sum(its for step, its in done.took.items() if not done.results[step].get("times"))
+    # What judges or attacks takes longer of more rows; a training's own start-up, and what reads some rows, does not.
+    judged = sum(
+        its for step, its in done.took.items() if step not in _OF_SOME_ROWS and not done.results[step].get("times")
+    )
     fixed = max(0.0, done.seconds - judged - spent) + judged / scale.rows
     return Cost(fixed / cell.cost, trained / cell.cost, done.seconds)
 
@@ -64,11 +67,13 @@ def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
         cost: that the pilot predicts.
         seconds: that there are.
     """
-    needed = [cell for cell in study.cells if cell.label in study.claimed]
+    needed = [cell for cell in study.cells if cell.label in study.claimed] or list(study.cells[:1])
     # Where even the shortest does not fit, the costliest waits for a larger budget: all of them would teach nothing.
     while needed and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
         needed.remove(max(needed, key=lambda cell: cell.cost))
-    needed = needed or [min((cell for cell in study.cells if not cell.votes), key=lambda cell: cell.cost)]
+    # What costs nothing of its own shares the steps of another.
+    alone = [cell for cell in study.cells if cell.cost and not cell.votes]
+    needed = needed or [min(alone, key=lambda cell: cell.cost)]
     fixed, whole = (sum(cost.of(cell, Scale(length)) for cell in needed) for length in (0.0, 1.0))
     if whole <= seconds:
         return Scale()
@@ -94,26 +99,34 @@ def order(study: Study, cost: Cost | None, scale: Scale, seconds: float) -> list
     return sorted(study.cells, key=place)
 
 
-def fits(ahead: Cell, cost: Cost, scale: Scale, done: Sequence[tuple[Cell, Done]], left: float) -> bool:
+def fits(ahead: Cell, cost: Cost, scale: Scale, done: Sequence[tuple[Cell, float]], left: float) -> bool:
     """Whether another cell fits, by what those that are done took against their prediction.
 
     Args:
         ahead: the cell.
         cost: that the pilot predicted.
         scale: of all cells.
-        done: cells that are finished.
-        left: seconds, and those that the cell's steps took which are done already.
+        done: cells that are finished, and the seconds of their own steps.
+        left: seconds, and those that the cell's own steps took which are done already.
     """
     return cost.of(ahead, scale) * _pace(cost, scale, done) <= left
 
 
-def _pace(cost: Cost, scale: Scale, done: Sequence[tuple[Cell, Done]]) -> float:
+def _pace(cost: Cost, scale: Scale, done: Sequence[tuple[Cell, float]]) -> float:
     """Seconds that cells took over those predicted; 1 of none."""
     predicted = sum(cost.of(cell, scale) for cell, _ in done)
-    return sum(one.seconds for _, one in done) / predicted if predicted else 1.0
+    return sum(its for _, its in done) / predicted if predicted else 1.0
 
 
-def cuts(study: Study, seeds: int, cost: Cost, seconds: float, scale: Scale, done: dict[str, list]) -> tuple[str, ...]:
+def cuts(
+    study: Study,
+    seeds: int,
+    cost: Cost,
+    seconds: float,
+    scale: Scale,
+    done: dict[str, list],
+    finished: Sequence[tuple[Cell, float]],
+) -> tuple[str, ...]:
     """What was left out, in sentences; none of a study that is whole.
 
     Args:
@@ -123,6 +136,7 @@ def cuts(study: Study, seeds: int, cost: Cost, seconds: float, scale: Scale, don
         seconds: that there were.
         scale: of all cells.
         done: label -> a finished cell a seed.
+        finished: cells, and the seconds of their own steps.
     """
     sentences = []
     fewer = [f"{label} {len(its)}" for label, its in done.items() if 0 < len(its) < seeds]
@@ -137,7 +151,7 @@ def cuts(study: Study, seeds: int, cost: Cost, seconds: float, scale: Scale, don
         sentences.append(f"on {scale.rows:.0%} of the training patients")
     if sentences:
         whole = seconds_text(seeds * sum(cost.of(cell, Scale()) for cell in study.cells))
-        pace = _pace(cost, scale, [(cell, one) for cell in study.cells for one in done[cell.label]])
+        pace = _pace(cost, scale, finished)
         slower = f" (cells took {pace:.1f} times what was predicted)" if pace > _AS_PREDICTED else ""
         sentences.insert(0, f"the whole was predicted to take {whole}{slower}, and {seconds_text(seconds)} were given")
     return tuple(sentences)

@@ -16,6 +16,7 @@ from medimg.studies.steps import Inputs, Shared, module_of
 from medimg.untrusted.json_file import read_json
 
 RESULT = "result.json"
+_DONE = "done"
 # Steps that leave the Dataset that the cell is about from then on.
 MAKES_DATA = ("thin", "divide", "genes", "extend")
 
@@ -104,15 +105,15 @@ class Runner:
         for step, options, _, folder in places:
             inputs = Inputs(data, self.data, dict(folders), votes, self.bootstrap, self.shared)
             record = self._kept(folder) or self._run(step, inputs, folder, options)
-            folders[step], results[step], took[step] = folder / "done", record["result"], record["seconds"]
+            folders[step], results[step], took[step] = folder / _DONE, record["result"], record["seconds"]
             if step in MAKES_DATA:
                 data = folders[step]
         return Done(results, folders, took, places[-1].key)
 
-    def kept_seconds(self, cell: Cell, seed: int, members: Sequence[Done] = ()) -> float:
-        """What the steps of a cell took that are done already, for another cell or by a run before."""
-        records = (self._kept(place.folder) for place in self._places(cell, seed, members))
-        return sum(record["seconds"] for record in records if record)
+    def kept(self, cell: Cell, seed: int, members: Sequence[Done] = ()) -> dict[Path, float]:
+        """Folders of a cell's steps that are done already, for another cell or by a run before -> their seconds."""
+        records = {place.folder / _DONE: self._kept(place.folder) for place in self._places(cell, seed, members)}
+        return {folder: record["seconds"] for folder, record in records.items() if record}
 
     def _places(self, cell: Cell, seed: int, members: Sequence[Done]) -> list["_Place"]:
         places = []
@@ -137,7 +138,7 @@ class Runner:
     def _run(self, step: str, inputs: Inputs, folder: Path, options: dict) -> dict:
         folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
-        result = module_of(step).run(inputs, folder / "done", dict(options))
+        result = module_of(step).run(inputs, folder / _DONE, dict(options))
         record = {"step": step, "options": options, "seconds": time.monotonic() - started, "result": result}
         atomic.write_json(folder / RESULT, record)
         # As JSON has it, whether it was just run or is kept.

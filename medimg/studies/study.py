@@ -84,21 +84,27 @@ def _ran(
         # By what the pilot took when it was run: a study that is taken up again has the same scale.
         scale = budget.scale_for(study, cost, seconds - cost.pilot)
     done: dict[str, list[Done]] = {cell.label: [] for cell in study.cells}
-    finished: list[tuple[Cell, Done]] = []
+    finished: list[tuple[Cell, float]] = []
+    # Steps that several cells share are the first one's.
+    counted: set[Path] = set()
     order = budget.order(study, cost, scale, seconds or 0.0)
     jobs = [(seed, cell) for seed in range(seeds) for cell in order]
     for number, (seed, cell) in enumerate(jobs, 1):
         members = [done[label] for label in cell.voters]
         if len(done[cell.label]) == seed and all(len(its) > seed for its in members):
             job = (scale.applied(cell), seed, [its[seed] for its in members])
-            left = (seconds or 0.0) - (time.monotonic() - started) + runner.kept_seconds(*job)
-            if not cost or not finished or budget.fits(cell, cost, scale, finished, left):
+            kept = runner.kept(*job)
+            left = (seconds or 0.0) - (time.monotonic() - started)
+            left += sum(its for folder, its in kept.items() if folder not in counted)
+            is_done = len(kept) == len(job[0].steps)
+            if not cost or not finished or is_done or budget.fits(cell, cost, scale, finished, left):
                 one = runner.run(*job)
-                finished.append((cell, one))
                 done[cell.label].append(one)
+                finished.append((cell, sum(its for step, its in one.took.items() if one.folders[step] not in counted)))
+                counted |= set(one.folders.values())
         if progress:
             progress(number, len(jobs))
-    return scale, done, budget.cuts(study, seeds, cost, seconds, scale, done) if cost else ()
+    return scale, done, budget.cuts(study, seeds, cost, seconds, scale, done, finished) if cost else ()
 
 
 def _fitting(study: Study, data: Sequence[Path]) -> list[Dataset]:

@@ -159,12 +159,13 @@ def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
     assert [cell.name for cell in budget.order(dear, cost, Scale(0.3), 400)] == ["a", "c", "b"]
     assert [cell.name for cell in budget.order(dear, None, Scale(), 0)] == ["a", "c", "b"]
     # Two cells of 110 s each took 400: what was cut is said with its reason.
-    done = {"a": [Done({}, {}, {"train": 200.0}, "")], "b": [], "c": [Done({}, {}, {"train": 200.0}, "")]}
-    first = budget.cuts(study, 3, cost, 600, Scale(), done)[0]
+    done = {"a": [Done({}, {}, {}, "")], "b": [], "c": [Done({}, {}, {}, "")]}
+    finished = [(cells[0], 200.0), (cells[2], 200.0)]
+    first = budget.cuts(study, 3, cost, 600, Scale(), done, finished)[0]
     slower = "(cells took 1.8 times what was predicted)"
     assert first == f"the whole was predicted to take 16 min 30 s {slower}, and 10 min 0 s were given"
-    done["a"] = done["c"] = [Done({}, {}, {"train": 120.0}, "")]
-    assert "times what" not in budget.cuts(study, 3, cost, 600, Scale(), done)[0]
+    finished = [(cells[0], 120.0), (cells[2], 120.0)]
+    assert "times what" not in budget.cuts(study, 3, cost, 600, Scale(), done, finished)[0]
     assert dataclasses.replace(study, claims=(Claim("", "m", at_most=0.01),)).claimed == {"a", "b", "c"}
     assert Scale(0.5).applied(cells[0]).steps == (("train", {"epochs": 5}),)
     assert Scale(1.0, 0.5).applied(cells[0]).steps[0] == ("thin", {"fraction": 0.5})
@@ -307,3 +308,21 @@ def test_what_does_not_fit_is_one_line(words, told, data, tmp_path):
     assert told in result.output
     assert len(result.output.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_cells_that_share_their_steps_are_run_within_any_budget(data, tmp_path):
+    """What is done for the first costs no more, and is counted once."""
+    thinned = ("thin", {"fraction": 0.5})
+    cells = (
+        Cell("", "first", (thinned, ("train", {"model": "baseline_cnn", "epochs": 1, "image_size": 32}))),
+        Cell("", "shared", (thinned, ("train", {"model": "baseline_cnn", "epochs": 1, "image_size": 32})), cost=0.0),
+        Cell("", "own", (thinned, ("train", {"model": "baseline_cnn", "epochs": 20, "image_size": 32}))),
+    )
+    declared = Study("s", "", "", (), 1, cells, {"AUROC": "train.metrics.auroc"}, ("AUROC",))
+    with Shared() as shared:
+        runner = Runner([data["images"].root], tmp_path, 20, shared)
+        _, done, cuts = study._ran(declared, runner, 1, 0.1, None)
+    assert {label: len(its) for label, its in done.items()} == {"first": 1, "shared": 1, "own": 0}
+    assert "left out: own" in "; ".join(cuts)
+    assert done["first"][0].folders == done["shared"][0].folders
