@@ -139,7 +139,8 @@ def line(name: str, dataset, config, root: Path, draw: random.Random, kills: tup
             short = [n for n in folders if epsilon_spent[n] < private[n]["epsilon"]["pld"]]
             texts["promise"] = f"ledgers below the coordinator's account: {', '.join(short) or 'none'}"
         else:
-            simulated = federate(dataset.root, root / f"here-{name}", config).model().get_weights()
+            here = replace(config, site_patience=type(config)().site_patience)
+            simulated = federate(dataset.root, root / f"here-{name}", here).model().get_weights()
             trained = Run.load(run).model().get_weights()
             apart_by = max(float(np.abs(a - b).max()) for a, b in zip(simulated, trained, strict=True))
             texts["promise"] = f"weights differ by {apart_by:.2g} (<= 1e-5 if none was left out)"
