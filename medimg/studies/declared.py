@@ -16,6 +16,8 @@ from medimg.errors import InputError
 FOLDER = Path(__file__).parent / "definitions"
 # Options that say how long a step trains; of a study's --epochs, and cut by its --budget.
 LENGTHS = ("epochs", "rounds")
+# Steps that train the model of a study's --model.
+CLASSIFYING = ("train", "federate")
 _NOT_STEPS = ("groups", "cost", "votes", "data")
 
 
@@ -51,7 +53,7 @@ class Cell:
             mine = {
                 name: value for name, value in options.items() if name in its and name not in ("model", "model_arg")
             }
-            if "model" in options and step in ("train", "federate"):
+            if "model" in options and step in CLASSIFYING:
                 mine |= {"model": options["model"], "model_arg": options["model_arg"]}
             steps.append((step, {**its, **mine}))
         return replace(self, steps=tuple(steps))

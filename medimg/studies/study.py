@@ -11,7 +11,7 @@ from medimg.lock import writes
 from medimg.options import flag, of_data
 from medimg.studies import budget, page
 from medimg.studies.config import StudyConfig
-from medimg.studies.declared import LENGTHS, Cell, Study, load
+from medimg.studies.declared import CLASSIFYING, LENGTHS, Cell, Study, load
 from medimg.studies.folder import claim
 from medimg.studies.measured import judge
 from medimg.studies.outcome import Outcome
@@ -146,6 +146,8 @@ def _chosen_cells(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
 
 def _of_models(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
     """A cell for each model where models are what is compared, else all cells of the one."""
+    if not any(step in CLASSIFYING for cell in study.cells for step, _ in cell.steps):
+        raise InputError(f"--model: is for studies that train a classifier, and {study.name} has its own; leave it out")
     if study.by_model:
         models = {its["model"]: cell for cell in study.cells for _, its in cell.steps if "model" in its}
         # Of a model that the study has no cell of, all but the model is as of its last: a backbone with weights.

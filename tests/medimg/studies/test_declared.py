@@ -294,6 +294,7 @@ MISTYPED = (
     ("architectures {images} --weights nowhere.h5", "--weights nowhere.h5"),
     ("architectures {images} --budget 0", "--budget 0"),
     ("synthetic-heart {tables} --image-size 32", "--image-size: is for studies that set it"),
+    ("synthetic-heart {tables} --model mlp", "--model: is for studies that train a classifier"),
     ("overheads {images} --weights none", "--weights: is for studies whose backbones start from ImageNet"),
     ("mode-collapse {images} --epochs 5", "--epochs: is what cells of mode-collapse differ in"),
     ("imbalance nowhere", "nowhere"),
