@@ -8,7 +8,6 @@ import pandas as pd
 from scipy.stats import t
 
 from medimg.evaluation.intervals import LEVEL
-from medimg.style.words import interval, signed_interval
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -62,16 +61,3 @@ def summary(table: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], refe
 
 def _named(name: str, values: tuple[float, float, float]) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
-
-
-def value(row: pd.Series, name: str, signed: bool = False) -> str:
-    """`0.970 [0.955, 0.983]` of a row's `name`, `name_low` and `name_high`; without ends the value alone.
-
-    Args:
-        row: of a table.
-        name: of the value.
-        signed: it is a difference.
-    """
-    measured = {"value": row.get(name), "low": row.get(f"{name}_low"), "high": row.get(f"{name}_high")}
-    measured = {key: None if pd.isna(v) else v for key, v in measured.items()}
-    return signed_interval(measured) if signed else interval(measured)
