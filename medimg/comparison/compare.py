@@ -155,7 +155,7 @@ def _measured(first: Evaluated, models: list[Candidate], config: CompareConfig, 
         "bootstrap": {"resamples": resamples, "seed": config.seed, "level": LEVEL},
     }
     tried = [entry["metrics"] for entry in result["models"] if entry["kind"] != "majority"]
-    exact = {name for metrics in tried for name, metric in metrics.items() if "interval" in metric}
+    exact = {name for metrics in tried for name, metric in metrics.items() if metric.get("interval") == "exact"}
     exact_notes = [NOTE.format(", ".join(name for name in METRICS if name in exact))] if exact else []
     result["notes"] = notes + exact_notes + _notes(first, models, resamples) + _floor(result)
     return {**result, "verdict": verdict(result)}

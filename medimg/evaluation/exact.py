@@ -75,7 +75,8 @@ def bounded(
 ) -> dict:
     """{"value", "low", "high"} with a bootstrap interval, or where that has no width the exact one, if there is one.
 
-    The latter is marked by "interval": "exact".
+    The latter is marked by "interval": "exact". Where there is none either, as of an AUROC between 0 and 1 of a patient
+    a class, low and high are None, marked by "interval": "none": a point would look like certainty.
 
     Args:
         interval: the bootstrap's.
@@ -85,19 +86,25 @@ def bounded(
         name: of METRICS.
         position: as `Predictions.measure` has it: 0 is the headline, then the classes.
     """
-    exact = None
-    if interval.low is not None and interval.low == interval.high:
-        exact = _exact(value, predictions, patients, name, position)
-    return exact.around(value) | {"interval": "exact"} if exact else interval.around(value)
+    if interval.low is None or interval.low < interval.high:
+        return interval.around(value)
+    exact = _exact(value, predictions, patients, name, position)
+    if exact is None:
+        return Interval(None, None).around(value) | {"interval": "none"}
+    return exact.around(value) | {"interval": "exact"}
 
 
 def _exact(value: float, predictions: Predictions, patients: Sequence, name: str, position: int) -> Interval | None:
     name, classes = _behind(predictions, name, position)
-    # Of a mean, 0 and 1 alone say what each class has.
-    if len(classes) > 1 and value not in (0, 1):
-        return None
+    values = [value]
+    if len(classes) > 1:
+        measured = predictions.measure(np.ones((1, len(predictions))))[0]
+        values = measured[1 + np.array(classes), METRICS.index(name)]
     error = (1 - LEVEL) / len(classes)
-    each = [_of_one(name, value, Patients.of(predictions.one_vs_rest[i], patients), error) for i in classes]
+    each = [
+        _of_one(name, float(share), Patients.of(predictions.one_vs_rest[i], patients), error)
+        for share, i in zip(values, classes, strict=True)
+    ]
     if None in each:
         return None
     low, high = np.mean(np.array(each), axis=0)

@@ -36,7 +36,7 @@ def summarise(
         `metrics`, `per_class`, `confusion_matrix`, `majority_accuracy`, `support` (rows per class),
         `bootstrap` and `notes`; a metric is {"value", "low", "high"}, None where undefined, and has
         "left_out_resamples" when it is undefined in some resamples, and
-        "interval": "exact" when the bootstrap has none to give (`medimg.evaluation.exact`).
+        "interval": "exact" or "none" when the bootstrap has none to give (`medimg.evaluation.exact`).
     """
     values = predictions.measure(np.ones((1, len(predictions))))[0]
     n_patients = len(set(patients))
@@ -90,14 +90,14 @@ def _notes(predictions: Predictions, tables: list[dict], resamples: int, n_patie
     if left_out:
         counts = ", ".join(f"{name} {count}" for name, count in left_out.items())
         notes.append(f"resamples of {resamples} left out because a metric is undefined: {counts}")
-    exact = [name for name, m in tables[0].items() if "interval" in m]
+    exact = [name for name, m in tables[0].items() if m.get("interval") == "exact"]
     if exact:
         notes.append(NOTE.format(", ".join(exact)))
-    flat = [n for n, m in tables[0].items() if m["low"] is not None and m["low"] == m["high"]]
+    flat = [name for name, m in tables[0].items() if m.get("interval") == "none"]
     if flat:
         notes.append(
-            f"interval without width ({', '.join(flat)}): every resample agrees, as happens with few "
-            "patients; the true uncertainty is larger"
+            f"no interval ({', '.join(flat)}): every resample agrees, as happens with few patients, which says nothing "
+            "of others"
         )
     outside = [
         name for name, m in tables[0].items() if m["low"] is not None and not m["low"] <= m["value"] <= m["high"]

@@ -75,7 +75,7 @@ def test_patients_with_rows_of_both_kinds_are_in_one_pair():
     assert ends(found["sensitivity"]) == exact(9, 9)
 
 
-def test_an_interval_with_width_stays_and_a_flat_one_in_between_is_still_told():
+def test_an_interval_with_width_stays_and_a_flat_one_in_between_is_no_interval():
     draw = np.random.default_rng(0)
     truth = draw.integers(0, 2, 60)
     scores = np.clip(truth * 0.4 + draw.random(60) * 0.6, 0, 1)
@@ -84,12 +84,25 @@ def test_an_interval_with_width_stays_and_a_flat_one_in_between_is_still_told():
     column = METRICS.index("auroc")
     assert summary["metrics"]["auroc"]["low"] == pytest.approx(np.quantile(boot[:, column], 0.025))
     constant = summarise(binary(np.full(60, 0.3), truth), np.arange(60), 200)
-    assert ends(constant["metrics"]["auroc"]) == (0.5, 0.5)
-    assert any(note.startswith("interval without width (auroc") for note in constant["notes"])
+    assert constant["metrics"]["auroc"] == {"value": 0.5, "low": None, "high": None, "interval": "none"}
+    assert any(note.startswith("no interval (auroc") for note in constant["notes"])
     # Half of each patient's rows are right: a proportion's bound needs no whole number of successes.
     halves = binary(np.tile([0.9, 0.1], 20), np.ones(40))
     found = summarise(halves, np.repeat(np.arange(20), 2), 100)["metrics"]
     assert ends(found["sensitivity"]) == exact(10, 20)
+
+
+def test_a_patient_a_class_is_no_certainty():
+    # Every resample that has all three classes is the sample itself.
+    right = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])
+    predictions = Predictions("multiclass", ("a", "b", "c"), np.arange(3), right)
+    found = summarise(predictions, np.arange(3), 200)
+    assert found["metrics"]["auroc"]["value"] not in (0, 1)
+    for name, measured in found["metrics"].items():
+        assert measured["low"] is None or measured["low"] < measured["high"], name
+    sensitivities = [binomtest(hits, 1).proportion_ci(1 - 0.05 / 3, method="exact") for hits in (1, 0, 0)]
+    mean = np.mean([(share.low, share.high) for share in sensitivities], axis=0)
+    assert ends(found["metrics"]["balanced_accuracy"]) == pytest.approx(tuple(mean))
 
 
 def test_means_over_classes_hold_for_all_classes_together():
