@@ -8,7 +8,6 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from explain.appearance.split import appearance
 from explain.config import ExplainConfig
 from explain.explainer import DEFAULT, Explainer
 from explain.methods.catalogue import METHODS
@@ -97,6 +96,8 @@ def _explain_images(run: Run, config: ExplainConfig, progress) -> dict:
         _update(root / "scores.json", result["scores"])
         atomic.write_json(root / "shortcuts.json", result["shortcuts"])
     if dataset is not None and config.appearance_count:
+        from explain.appearance.split import appearance
+
         result["appearance"] = appearance(explainer, dataset, config.split, config.appearance_count, config.seed)
         atomic.write_json(root / "appearance.json", result["appearance"])
     return {**result, "folder": root}

@@ -20,7 +20,6 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
-from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.operating_point import decision_words, thresholds
 from medimg.evaluation.prediction import probabilities
 from medimg.models.ensemble import members_of
@@ -47,7 +46,7 @@ class Explainer:
         self.size = self.description["image_size"]
         self._take(run.model())
         protected = protected_images(run) if config.image else frozenset()
-        self.reader = reader_of(self.description, training_data(run), config.max_megapixels, protected)
+        self.reader = reader_of(self.description, run.dataset_here(), config.max_megapixels, protected)
         self.columns = self.reader.columns
         self.thresholds = thresholds(run, self.description)
         self.calibrator = self.description.get("calibrator")
@@ -73,7 +72,7 @@ class Explainer:
         return Effort(self.config.samples, self.config.seed, background, self.config.smooth)
 
     def _background(self) -> np.ndarray:
-        if training_data(self.run) is None:
+        if self.run.dataset_here() is None:
             raise InputError(f"--method shap-gradient: needs images of {self.run.config['data']}; give --data")
         dataset = self.run.dataset()
         rows = dataset.rows(reference_split(self.run.config["options"]))

@@ -104,6 +104,10 @@ class Run:
             return self._moved(dataset, read_csv(moved))
         return dataset
 
+    def dataset_here(self) -> Dataset | None:
+        """The same; None where it is not on this machine."""
+        return self.dataset() if Path(self.config["data"]).exists() else None
+
     def with_data_at(self, data: str | None) -> Self:
         """The Run with its Dataset, which was moved, at another place; None: it is where it was.
 

@@ -39,6 +39,13 @@ def test_help_imports_nothing_heavy():
     assert out.stdout.strip() == "[]"
 
 
+def test_maps_import_nothing_that_only_figures_scores_or_calibration_need():
+    unneeded = ("matplotlib", "sklearn", "skimage", "scipy.optimize", "scipy.stats")
+    code = f"import sys, explain.explain; print([m for m in {unneeded} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
 def test_every_field_of_a_configuration_is_an_option():
     names = {p.name for p in cli.medimg.commands["train"].params}
     assert {f.name for f in dataclasses.fields(TrainConfig)} <= names

@@ -16,7 +16,6 @@ from medimg.data.dataset import Dataset
 from medimg.data.imaging import encode_png, read_image
 from medimg.dicom.decoders import Decoders
 from medimg.errors import InputError
-from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.prediction import probabilities
 from medimg.lock import scratch
 from medimg.models.ensemble import members_of
@@ -65,7 +64,7 @@ class Reviewer:
             raise InputError(f"{run.root}: takes columns beside pixels, which a file has not; use 'medimg predict'")
         config.require_effect(of_data(False))
         self.run, self.description, self.config = run, description, config
-        dataset, model = training_data(run), run.model()
+        dataset, model = run.dataset_here(), run.model()
         protected = protected_images(run)
         reader = reader_of(description, dataset, config.max_megapixels)
         self.reader = replace(reader, protected=protected, read_frame=Decoders())

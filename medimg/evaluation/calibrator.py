@@ -10,10 +10,7 @@ each against the rest, renormalised, as scikit-learn does).
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logsumexp
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 # Temperatures are looked for between 1 / LARGEST and LARGEST.
 LARGEST = 100.0
@@ -133,6 +130,8 @@ def _temperature(logits: np.ndarray, target: np.ndarray) -> dict | None:
     if (of_label >= logits.max(axis=1)).all() or (of_label - logits.mean(axis=1)).sum() <= 0:
         return None
 
+    from scipy.optimize import minimize_scalar
+
     def loss(log_temperature: float) -> float:
         return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, target].mean()
 
@@ -147,6 +146,8 @@ def _platt(odds: np.ndarray, truth: np.ndarray) -> dict | None:
     if not hits or not misses or not spread:
         return None
     soft = np.where(truth, (hits + 1) / (hits + 2), 1 / (misses + 2))
+    from sklearn.linear_model import LogisticRegression
+
     # scikit-learn takes no soft target: each row is there as both classes, with its share of each as weight.
     model = LogisticRegression(penalty=None, tol=1e-10, max_iter=1000)
     doubled = np.concatenate([odds, odds])[:, None] / spread
@@ -158,6 +159,8 @@ def _platt(odds: np.ndarray, truth: np.ndarray) -> dict | None:
 def _isotonic(odds: np.ndarray, truth: np.ndarray) -> dict | None:
     if truth.all() or not truth.any():
         return None
+    from sklearn.isotonic import IsotonicRegression
+
     # Never sure: of N rows that all agree the next may not (Laplace).
     edge = 1 / (len(truth) + 2)
     isotonic = IsotonicRegression(y_min=edge, y_max=1 - edge).fit(odds, truth)

@@ -61,7 +61,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     subject = subject_of(run, config, description)
     for grouping in by:
         grouping.of(subject.rows)
-    training = training_data(run)
+    training = run.dataset_here()
     if config.data is not None and training is not None and is_private(run.config["options"]):
         require_others(subject.dataset, subject.rows, training, f"--data {subject.dataset.root}")
     _check_calibration(config, run, training)
@@ -167,13 +167,6 @@ def _request_in(metrics: dict) -> dict:
 def _request_of(folder: Path) -> dict | None:
     path = folder / "metrics.json"
     return _request_in(read_json(path)) if path.is_file() else None
-
-
-def training_data(run: Run) -> Dataset | None:
-    """The Run's own Dataset; None where it is not on this machine."""
-    if not Path(run.config["data"]).exists():
-        return None
-    return run.dataset()
 
 
 def _check_calibration(config: EvaluateConfig, run: Run, training: Dataset | None) -> None:

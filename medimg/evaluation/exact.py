@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
 
 from medimg.evaluation.intervals import LEVEL, Interval
 from medimg.evaluation.metrics import METRICS, OneVsRest
@@ -58,6 +57,8 @@ def clopper_pearson(share: float, n: int, error: float = 1 - LEVEL) -> tuple[flo
         n: independent trials.
         error: 1 less the coverage.
     """
+    from scipy.stats import beta
+
     hits = share * n
     low = beta.ppf(error / 2, hits, n - hits + 1) if hits > 0 else 0.0
     high = beta.ppf(1 - error / 2, hits + 1, n - hits) if hits < n else 1.0

@@ -6,7 +6,8 @@ import pandas as pd
 
 from medimg.evaluation.confusion import confusion_figure
 from medimg.evaluation.curves import precision_recall_figure, roc_figure
-from medimg.evaluation.mistakes import mistakes_figure, worst_mistakes
+from medimg.evaluation.mistakes import worst_mistakes
+from medimg.evaluation.mistakes_figure import mistakes_figure
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.reliability_figure import reliability_figure
 from medimg.evaluation.training_curves import training_figure

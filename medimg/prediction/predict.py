@@ -11,7 +11,6 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.dicom.results import RESEARCH
 from medimg.dicom.sending import Pacs
-from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.prediction import probabilities
 from medimg.evaluation.predictions import as_written
 from medimg.options import of_data
@@ -107,7 +106,7 @@ def predict(
     reported = Path(config.dicom_out) if config.dicom_out else None
     require_free(out, folder, reported, overwrite)
     pacs = _answering(config.send) if config.send else None
-    dataset = training_data(run)
+    dataset = run.dataset_here()
     read = _table if "preprocessing" in description else _images
     source = read(run, description, places, config, dataset)
     model = run.model()

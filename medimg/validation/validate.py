@@ -11,7 +11,6 @@ from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.answers import Answers
 from medimg.evaluation.calibrate import notes as calibration_notes
-from medimg.evaluation.evaluate import training_data
 from medimg.evaluation.operating_point import metrics_of, operating_point
 from medimg.evaluation.own_threshold import rule_of
 from medimg.evaluation.places import beside, require_place
@@ -62,7 +61,7 @@ def validate(
         require_place(Path(out), request, _request_of)
     prepared = opened(data, description, config, lambda *counts: step("prepare", *counts))
     with locked(out or run.root), prepared as dataset:
-        training, private = training_data(run), is_private(run.config["options"])
+        training, private = run.dataset_here(), is_private(run.config["options"])
         patients = patients_of(dataset, description, config, training, private)
         answers = Answers(run.model(), description, config.batch_size, lambda *counts: step("predict", *counts))
         rule, threshold = _decision(run, training, description, answers, len(patients.rows))
