@@ -75,6 +75,7 @@ class Claim:
         less: label of what is subtracted; empty: nothing.
         at_least: it claims this much or more.
         at_most: it claims this much or less.
+        more_than: it claims more than this: an interval that ends there does not show it.
     """
 
     says: str
@@ -83,6 +84,7 @@ class Claim:
     less: str = ""
     at_least: float | None = None
     at_most: float | None = None
+    more_than: float | None = None
 
 
 @dataclass(frozen=True)

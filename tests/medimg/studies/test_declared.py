@@ -12,8 +12,10 @@ from federated.config import FederateConfig
 from medimg.audit.config import AuditConfig
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
+from medimg.errors import InputError
 from medimg.studies import budget, measured, running, study
 from medimg.studies.config import StudyConfig
+from medimg.studies.course import run_cells
 from medimg.studies.declared import Cell, Claim, Study, load, names
 from medimg.studies.measured import FAILS, HOLDS, OPEN, Value
 from medimg.studies.running import Done, Runner, Scale
@@ -217,6 +219,36 @@ def test_what_is_kept_is_of_the_same_pixels_weights_and_code(tmp_path, monkeypat
     assert len(set(folders)) == 4
 
 
+def test_what_is_kept_is_of_the_same_masks_and_public_knowledge(tmp_path, small_table):
+    """Explanations are scored by masks; private trainings scale by what is publicly known of a column."""
+    images = write_dataset(tmp_path / "images", 24)
+    mask = images.root / "masks" / "0000.png"
+    mask.parent.mkdir()
+    mask.write_bytes(b"one")
+    rows = images.manifest.assign(mask=["masks/0000.png", *[""] * (len(images.manifest) - 1)])
+    dataclasses.replace(images, manifest=rows).save()
+    table = dataclasses.replace(small_table, root=tmp_path / "table")
+    table.root.mkdir()
+    table.save()
+
+    def folders():
+        cell = Cell("", "a", (("thin", {"fraction": 0.5}),))
+        with Shared() as shared:
+            places = [Runner([root], tmp_path / "out", 20, shared)._places(cell, 0, ()) for root in roots]
+        return [its[0].folder for its in places]
+
+    roots = (images.root, table.root)
+    before = folders()
+    assert folders() == before
+    mask.write_bytes(b"another")
+    features = [dataclasses.replace(f, bound=(0.0, 500.0)) if f.name == "age" else f for f in table.features]
+    dataclasses.replace(table, features=tuple(features)).save()
+    assert not set(folders()) & set(before)
+    mask.unlink()
+    with pytest.raises(InputError, match=r"0000\.png"):
+        folders()
+
+
 def test_what_a_cell_is_predicted_to_take_is_its_own(data, tmp_path):
     """Of whichever cell the pilot was: the first that was asked for may be the costliest."""
     costly = Cell("", "costly", (("train", {"epochs": 10}),), cost=4.0)
@@ -255,6 +287,25 @@ def test_models_that_are_asked_for_begin_as_the_study_has_them():
     options = [dict(cell.steps)["train"] for cell in cells]
     assert [one["weights"] for one in options] == ["imagenet", "imagenet", "none"]
     assert [one["model"] for one in options] == ["resnet50", "densenet121", "baseline_cnn"]
+    # Whose last cell starts from no weights: another backbone is as the one that does, and no cell has another's name.
+    cells = study._chosen_cells(load("cross-modality"), StudyConfig(model=("densenet121", "baseline_cnn")))
+    assert [cell.label for cell in cells] == ["densenet121", "baseline CNN"]
+    assert dict(cells[0].steps)["train"]["weights"] == "imagenet"
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_cell_has_the_name_of_a_model_that_another_option_gave_it(name):
+    """Where cells differ in their model they are a cell a model, or --model is refused."""
+    declared = load(name)
+    if len({model for cell in declared.cells for model in study._models(cell)}) > 1 and not declared.by_model:
+        with pytest.raises(InputError, match="differ in"):
+            study._chosen_cells(declared, StudyConfig(model=("mlp",)))
+
+
+def test_models_of_some_cells_are_given_to_those_alone():
+    config = StudyConfig(model=("mlp",), cell=("record table / plain",))
+    (cell,) = study._chosen_cells(load("records"), config)
+    assert dict(cell.steps)["federate"]["model"] == "mlp"
 
 
 def test_where_weights_start_is_said_as_far_as_it_is_known(tmp_path):
@@ -296,6 +347,9 @@ MISTYPED = (
     ("synthetic-heart {tables} --image-size 32", "--image-size: is for studies that set it"),
     ("synthetic-heart {tables} --model mlp", "--model: is for studies that train a classifier"),
     ("overheads {images} --weights none", "--weights: is for studies whose backbones start from ImageNet"),
+    ("architectures {images} --model baseline_cnn --model resnet51", "--model resnet51: not known"),
+    ("records {tables} {images} --model mlp", "--model: is what cells of records differ in"),
+    ("interpretability {images} --model baseline_cnn --method saliency", "--method saliency: choose one of"),
     ("mode-collapse {images} --epochs 5", "--epochs: is what cells of mode-collapse differ in"),
     ("imbalance nowhere", "nowhere"),
 )
@@ -323,7 +377,7 @@ def test_cells_that_share_their_steps_are_run_within_any_budget(data, tmp_path):
     declared = Study("s", "", "", (), 1, cells, {"AUROC": "train.metrics.auroc"}, ("AUROC",))
     with Shared() as shared:
         runner = Runner([data["images"].root], tmp_path, 20, shared)
-        _, done, cuts = study._ran(declared, runner, 1, 0.1, None)
-    assert {label: len(its) for label, its in done.items()} == {"first": 1, "shared": 1, "own": 0}
-    assert "left out: own" in "; ".join(cuts)
-    assert done["first"][0].folders == done["shared"][0].folders
+        went = run_cells(declared, runner, 1, 0.1, None)
+    assert {label: len(its) for label, its in went.done.items()} == {"first": 1, "shared": 1, "own": 0}
+    assert "left out: own" in "; ".join(went.cuts)
+    assert went.done["first"][0].folders == went.done["shared"][0].folders
