@@ -149,7 +149,11 @@ def cuts(
     if absent:
         sentences.append(f"left out: {listed(absent, len(absent))}")
     if scale.length < 1:
-        sentences.append(f"trained for {scale.length:.0%} of the epochs or rounds")
+        shorter = Scale(scale.length, least=scale.least)
+        own = [cell for cell in study.cells if done.get(cell.label) and not cell.votes]
+        uncut = [cell.label for cell in own if shorter.applied(cell).steps == cell.steps]
+        but = f", but of what has no set number of them: {listed(uncut, len(uncut))}" if uncut else ""
+        sentences.append(f"trained for {scale.length:.0%} of the epochs or rounds{but}")
     if scale.rows < 1:
         sentences.append(f"on {scale.rows:.0%} of the training patients")
     if sentences:

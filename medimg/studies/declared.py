@@ -14,8 +14,9 @@ from pathlib import Path
 from medimg.errors import InputError
 
 FOLDER = Path(__file__).parent / "definitions"
-# Options that say how long a step trains; of a study's --epochs, and cut by its --budget.
+# Options that say how long a step trains: a study's own, and all that its --budget cuts.
 LENGTHS = ("epochs", "rounds")
+CUT = (*LENGTHS, "pretrain_epochs")
 # Steps that train the model of a study's --model.
 CLASSIFYING = ("train", "federate")
 _NOT_STEPS = ("groups", "cost", "votes", "data")

@@ -121,7 +121,9 @@ def judge(
     needed = [label for label in (claim.cell, claim.less) if label]
     missing = [label for label in needed if not cells.get(label, {}).get(claim.metric)]
     if missing:
-        return Verdict(claim, f"{missing[0]} was not measured", OPEN)
+        was_run = any(cells.get(missing[0], {}).values())
+        why = f"has no {claim.metric}" if was_run else "was not measured"
+        return Verdict(claim, f"{missing[0]} {why}", OPEN)
     values = [cells[label][claim.metric] for label in needed]
     here = over_seeds((paired(*needed, claim.metric) or differences(*values)) if claim.less else values[0])
     text = (signed_interval if claim.less else interval)(here.to_dict())

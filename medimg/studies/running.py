@@ -13,7 +13,7 @@ from medimg.data.dataset import SPLITS, Dataset
 from medimg.data.schema import describe
 from medimg.errors import InputError
 from medimg.models.known_weights import identify
-from medimg.studies.declared import LENGTHS, Cell
+from medimg.studies.declared import CUT, Cell
 from medimg.studies.steps import Inputs, Shared, module_of
 from medimg.untrusted.json_file import read_json
 
@@ -43,7 +43,7 @@ class Scale:
         return replace(cell, steps=((("thin", {"fraction": self.rows}),) if self.rows < 1 else ()) + tuple(steps))
 
     def _shorter(self, key: str, value):
-        return min(value, max(self.least, round(value * self.length))) if key in LENGTHS else value
+        return min(value, max(self.least, round(value * self.length))) if key in CUT else value
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,26 @@ def _chosen_cells(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
             raise InputError(f"{flag(name)}: is for studies that set it, and {study.name} does not; leave it out")
         if len(set(settings)) > len(dict(settings)):
             raise InputError(f"{flag(name)}: is what cells of {study.name} differ in; choose among them by --cell")
+        _require_everywhere(name, chosen, study)
     return tuple(cell.with_options(**options) for cell in chosen)
+
+
+def _require_everywhere(name: str, cells: Sequence[Cell], study: Study) -> None:
+    """Refuse an option that of cells which are compared would be some cells' alone.
+
+    Raises:
+        InputError: a cell has the same step of the same Dataset without it.
+    """
+    settled = {(cell.data, step) for cell in cells for step, its in cell.steps if name in its}
+    without = [
+        cell.label
+        for cell in cells
+        if not cell.votes and any((cell.data, step) in settled and name not in its for step, its in cell.steps)
+    ]
+    if without:
+        raise InputError(
+            f"{flag(name)}: {study.name} does not set it of {' and '.join(map(repr, without))}; choose others by --cell"
+        )
 
 
 def _of_models(study: Study, config: StudyConfig) -> tuple[Cell, ...]:

@@ -3,10 +3,10 @@
 import pytest
 
 from medimg.errors import InputError
-from medimg.studies import course, page
+from medimg.studies import budget, course, page
 from medimg.studies.course import run_cells
 from medimg.studies.declared import Cell, Study
-from medimg.studies.running import Runner, Scale
+from medimg.studies.running import Done, Runner, Scale
 from medimg.studies.steps import Inputs, Shared
 from tests.datasets import write_dataset
 
@@ -23,7 +23,7 @@ def images(tmp_path_factory):
 
 
 def test_a_cell_that_cannot_be_run_leaves_the_others_be(images, tmp_path):
-    """Thinning to too few negatives leaves one class: no classifier learns from it, and others do."""
+    """A model of tables learns from no image, and others do."""
     impossible = {**SMALL, "model": "logistic"}
     cells = (
         Cell("", "cannot", (("train", impossible),)),
@@ -90,3 +90,13 @@ def test_a_study_given_again_does_not_get_its_budget_again(images, tmp_path, mon
     assert len(ran) == 6
     assert {label: len(its) for label, its in again.done.items()} == {"a": 3, "b": 3}
     assert (again.cuts, again.seconds) == (killed.cuts, 60.0)
+
+
+def test_cells_that_a_budget_cannot_cut_are_said():
+    """They had more training than those that they stand beside."""
+    lengths = ({"epochs": 10}, {"tune": 4}, {"rounds": 1})
+    cells = tuple(Cell("", name, (("train", its),)) for name, its in zip("abc", lengths, strict=True))
+    declared = Study("s", "", "", (), 1, cells, {"m": ""}, ("m",))
+    done = {"a": [Done({}, {}, {}, "")], "b": [Done({}, {}, {}, "")], "c": []}
+    words = "; ".join(budget.cuts(declared, 1, budget.Cost(1, 1), 10, Scale(0.5), done, []))
+    assert "trained for 50% of the epochs or rounds, but of what has no set number of them: b" in words

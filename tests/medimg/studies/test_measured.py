@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import f_oneway
 
+from medimg.evaluation.predictions import Predictions
 from medimg.run import Run
 from medimg.studies import measured, outcome, page
 from medimg.studies.course import Course
@@ -16,7 +18,7 @@ from medimg.studies.declared import Cell, Claim, Study
 from medimg.studies.measured import FAILS, HOLDS, OPEN, Value
 from medimg.studies.outcome import Outcome
 from medimg.studies.running import Done, Runner, Scale
-from medimg.studies.steps import Shared
+from medimg.studies.steps import Shared, train
 from tests.datasets import write_dataset
 
 RESAMPLES = 200
@@ -78,6 +80,23 @@ def test_an_analysis_of_variance_is_scipys_without_seeds_that_have_no_value():
 def test_a_bound_that_is_met_exactly(low, high, bounds, verdict):
     cells = {"a": {"m": [Value((low + high) / 2, low, high)]}}
     assert measured.judge(Claim("", "m", "a", **bounds), cells).verdict == verdict
+
+
+@pytest.mark.parametrize("truth", [(0, 0, 0), (1, 1, 1)])
+def test_a_test_part_of_one_class_has_no_sensitivity_at_a_specificity(truth):
+    scores = np.array([0.2, 0.6, 0.9])
+    predictions = Predictions("binary", ("no", "yes"), np.array(truth), np.column_stack([1 - scores, scores]), 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert train._sensitivity(predictions, 0.9) is None
+    both = dataclasses.replace(predictions, targets=np.array([0, 1, 1]))
+    assert train._sensitivity(both, 0.9) == 1.0
+
+
+def test_a_cell_that_was_run_without_the_metric_is_not_said_to_be_missing():
+    cells = {"a": {"m": [], "n": [Value(0.5)]}, "b": {"m": [], "n": []}}
+    assert measured.judge(Claim("", "m", "a", at_least=0.1), cells).measured == "a has no m"
+    assert measured.judge(Claim("", "m", "b", at_least=0.1), cells).measured == "b was not measured"
 
 
 @pytest.fixture(scope="module")
