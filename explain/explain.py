@@ -10,7 +10,7 @@ from pathlib import Path
 
 from explain.config import ExplainConfig
 from explain.explainer import DEFAULT, Explainer
-from explain.methods.catalogue import METHODS
+from explain.methods.catalogue import require_known
 from explain.scored import maps_to_score, score
 from explain.selection import classes_in_turn, mistaken, split_rows
 from medimg import atomic
@@ -47,9 +47,7 @@ def explain(run: Run, config: ExplainConfig, progress: Callable[[int, int], None
     Raises:
         InputError: an unknown method, an image that can't be read, an empty split.
     """
-    for method in config.method:
-        if method not in METHODS:
-            raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
+    require_known(config.method)
     is_table = "preprocessing" in run.description()
     config.require_effect(of_data(is_table))
     run = run.with_data_at(config.data)

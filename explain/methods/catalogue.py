@@ -1,6 +1,6 @@
 """Every explanation method of images behind one call: a model's evidence, images and classes to maps of their size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from explain.methods.rise import GRID, rise
 from explain.methods.scorecam import scorecam
 from explain.methods.shap_partition import shap_partition
 from explain.methods.smoothgrad import smoothgrad
+from medimg.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,17 @@ METHODS = {
     "shap": Method(shap_partition, signed=True, cells=lambda evidence, effort: (2 / effort.samples) ** 0.5),
     "shap-gradient": Method(expected_gradients, signed=True),
 }
+
+
+def require_known(methods: Iterable[str]) -> None:
+    """Refuse a name that is no method of images.
+
+    Raises:
+        InputError: it isn't.
+    """
+    for method in methods:
+        if method not in METHODS:
+            raise InputError(f"--method {method}: choose one of {', '.join(METHODS)}")
 
 
 def heat_maps(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from explain.config import InterpretabilityConfig
+from explain.methods.catalogue import require_known
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.models.registry import family
@@ -31,6 +32,7 @@ def with_methods(study: Study, dataset: Dataset, config: InterpretabilityConfig,
         InputError: a model or method that is not known, or an option that does nothing.
     """
     training.require_effect(of_data(dataset.is_table))
+    require_known(config.method)
     scored = {name: getattr(config, name) for name in ("samples", "score_count", "localisation_count")}
     cells = []
     for model in config.model:

@@ -16,12 +16,11 @@ from medimg.evaluation.predictions import Predictions
 from medimg.studies.steps import Inputs
 
 _MEASURED = ("accuracy", "auroc")
-# Each site alone and all pooled: FLamby's 50 epochs of Adam, at its rate. One round, so that Adam keeps its moments as
-# in any plain training.
+# Each site alone and all pooled: epochs of Adam, at FLamby's rate. One round, so that Adam keeps its moments as in any
+# plain training.
 _REFERENCE = {
     "rounds": 1,
     "local_steps": None,
-    "local_epochs": 50,
     "client_optimizer": "adam",
     "learning_rate": 0.001,
     "strategy": "fedavg",
@@ -34,18 +33,19 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
     Args:
         inputs: the cell's; the Dataset has sites.
         folder: for records while it trains.
-        options: of `federate`; `references`: each site alone and all pooled in the place of an algorithm; `tried`:
-            options of which those with the lowest loss on validation count.
+        options: of `federate`; `references`: each site alone and all pooled in the place of an algorithm, for `epochs`,
+            which a budget cuts as it cuts the rounds of those that are held against them; `tried`: options of which
+            those with the lowest loss on validation count.
 
     Returns:
         Model (the strategy; `local` and `centralised`) -> `accuracy` and `auroc`, means over sites with intervals over
         their test patients, `sites`, `val_loss`; `times` and `seconds_each` of the rounds.
     """
-    references, tried = options.pop("references", False), options.pop("tried", [{}])
+    references, tried, epochs = options.pop("references", False), options.pop("tried", [{}]), options.pop("epochs", 0)
     config = FederateConfig.from_dict(options).with_given_names(())
     with Bench(Dataset.load(inputs.data), config, folder, inputs.shared.of(Execution)) as bench:
         if references:
-            predicted = bench.references(replace(config, **_REFERENCE))
+            predicted = bench.references(replace(config, **_REFERENCE, local_epochs=epochs))
             return {name: measured(bench, one, inputs.bootstrap) for name, one in predicted.items()}
         trainings = [(one, *bench.train(replace(config, **one))) for one in tried]
         chosen, best, history = min(trainings, key=lambda training: training[2][-1]["val_loss"])

@@ -72,7 +72,7 @@ def run_study(name: str, data_folders, out: str, config: StudyConfig, adapt: Cal
         adapt: gives a study whose cells are options the cells.
     """
     from medimg.preparation.builtin import resolve
-    from medimg.studies.page import worded
+    from medimg.studies.page import failures, worded
     from medimg.studies.study import run
 
     words = shlex.join(["medimg", *_without_secret(sys.argv[1:])])
@@ -84,6 +84,8 @@ def run_study(name: str, data_folders, out: str, config: StudyConfig, adapt: Cal
     table(content["question"], ["", *metrics], rows)
     for sentence in content["cuts"]:
         say(f"cut: {sentence}")
+    for sentence in failures(content["failed"]):
+        say(f"could not be run: {sentence}")
     say(content["conclusion"])
     click.echo(f"page: {Path(out) / 'study.html'}")
 

@@ -71,6 +71,12 @@ NOTE = (
 )
 
 
+# What every row counts in alike.
+_OF_ALL_ROWS = ("accuracy", "brier", "ece")
+# Resamples that agree may do so but for it.
+_LAST_DIGIT = 1e-12
+
+
 def bounded(
     interval: Interval, value: float, predictions: Predictions, patients: Sequence, name: str, position: int = 0
 ) -> dict:
@@ -93,6 +99,26 @@ def bounded(
     if exact is None:
         return Interval(None, None).around(value) | {"interval": "none"}
     return exact.around(value) | {"interval": "exact"}
+
+
+def bounded_difference(interval: Interval, predictions: Predictions, patients: Sequence, name: str) -> Interval:
+    """The bootstrap's interval of the difference of two models on the same rows, or where it has no width a wider one.
+
+    That n patients showed no difference, or all the same, leaves Clopper and Pearson's bound of 0 in n for those who
+    would show another. Of a metric of each class, n are the patients of the class, or of the rest, that has fewest.
+
+    Args:
+        interval: the bootstrap's.
+        predictions: of either model.
+        patients: length N, the patient of each row.
+        name: of METRICS.
+    """
+    if interval.low is None or interval.high is None or interval.high - interval.low > _LAST_DIGIT:
+        return interval
+    each = [Patients.of(one, patients) for one in predictions.one_vs_rest]
+    few = min(min(one.positive, one.negative) for one in each)
+    reach = clopper_pearson(0.0, each[0].every if name in _OF_ALL_ROWS else few)[1]
+    return Interval(max(interval.low - reach, -1.0), min(interval.high + reach, 1.0), interval.left_out)
 
 
 def _exact(value: float, predictions: Predictions, patients: Sequence, name: str, position: int) -> Interval | None:

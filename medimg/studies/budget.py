@@ -1,7 +1,8 @@
 """What of a study fits into a time: first seeds fall out, then cells that no claim needs, then epochs, then rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from medimg.data.dataset import Dataset
 from medimg.studies.declared import LENGTHS, Cell, Study
@@ -25,11 +26,13 @@ class Cost:
         fixed: whatever is trained.
         trained: by its epochs, of all rows.
         pilot: that predicted it.
+        steps: folder of a step of that pilot -> its seconds.
     """
 
     fixed: float
     trained: float
     pilot: float = 0.0
+    steps: dict[Path, float] = field(default_factory=dict)
 
     def of(self, cell: Cell, scale: Scale) -> float:
         """Of a cell at a scale."""
@@ -56,7 +59,7 @@ def pilot(runner: Runner, cell: Cell) -> Cost:
         its for step, its in done.took.items() if step not in _OF_SOME_ROWS and not done.results[step].get("times")
     )
     fixed = max(0.0, done.seconds - judged - spent) + judged / scale.rows
-    return Cost(fixed / cell.cost, trained / cell.cost, done.seconds)
+    return Cost(fixed / cell.cost, trained / cell.cost, done.seconds, runner.kept(scale.applied(cell), 0))
 
 
 def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
@@ -107,7 +110,7 @@ def fits(ahead: Cell, cost: Cost, scale: Scale, done: Sequence[tuple[Cell, float
         cost: that the pilot predicted.
         scale: of all cells.
         done: cells that are finished, and the seconds of their own steps.
-        left: seconds, and those that the cell's own steps took which are done already.
+        left: seconds, and those of the cell's own steps that the pilot has done.
     """
     return cost.of(ahead, scale) * _pace(cost, scale, done) <= left
 
@@ -146,7 +149,11 @@ def cuts(
     if absent:
         sentences.append(f"left out: {listed(absent, len(absent))}")
     if scale.length < 1:
-        sentences.append(f"trained for {scale.length:.0%} of the epochs or rounds")
+        shorter = Scale(scale.length, least=scale.least)
+        own = [cell for cell in study.cells if done.get(cell.label) and not cell.votes]
+        uncut = [cell.label for cell in own if shorter.applied(cell).steps == cell.steps]
+        but = f", but of what has no set number of them: {listed(uncut, len(uncut))}" if uncut else ""
+        sentences.append(f"trained for {scale.length:.0%} of the epochs or rounds{but}")
     if scale.rows < 1:
         sentences.append(f"on {scale.rows:.0%} of the training patients")
     if sentences:

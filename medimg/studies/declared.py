@@ -14,8 +14,9 @@ from pathlib import Path
 from medimg.errors import InputError
 
 FOLDER = Path(__file__).parent / "definitions"
-# Options that say how long a step trains; of a study's --epochs, and cut by its --budget.
+# Options that say how long a step trains: a study's own, and all that its --budget cuts.
 LENGTHS = ("epochs", "rounds")
+CUT = (*LENGTHS, "pretrain_epochs")
 # Steps that train the model of a study's --model.
 CLASSIFYING = ("train", "federate")
 _NOT_STEPS = ("groups", "cost", "votes", "data")
@@ -75,6 +76,7 @@ class Claim:
         less: label of what is subtracted; empty: nothing.
         at_least: it claims this much or more.
         at_most: it claims this much or less.
+        more_than: it claims more than this: an interval that ends there does not show it.
     """
 
     says: str
@@ -83,6 +85,7 @@ class Claim:
     less: str = ""
     at_least: float | None = None
     at_most: float | None = None
+    more_than: float | None = None
 
 
 @dataclass(frozen=True)

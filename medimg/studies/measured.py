@@ -15,13 +15,15 @@ from medimg.style.words import interval, p_text, signed_interval
 # With fewer seeds Student's t tells next to nothing, and the interval is of patients alone.
 LEAST_SEEDS = 3
 HOLDS, FAILS, OPEN = "holds here", "does not hold here", "can't be said"
+# Shares of a few patients meet a round bound exactly but for the last digit: 0.8 - 0.79 is more than 0.01.
+_LAST_DIGIT = 1e-9
 
 
 Paired = Callable[[str, str, str], "list[Value] | None"]
 
 
 class Value(NamedTuple):
-    """A value; its ends NaN where there is no interval."""
+    """A value, NaN where a seed has none; its ends NaN where there is no interval."""
 
     value: float
     low: float = math.nan
@@ -54,15 +56,17 @@ def measured_at(results: dict, path: str) -> Value | None:
 
 
 def over_seeds(values: Sequence[Value]) -> Value:
-    """The mean over seeds; its interval covers other patients and, with enough seeds, other seeds as well.
+    """The mean over the seeds that have a value; its interval covers other patients and, with enough, other seeds.
 
     The ends over patients are the means of the seeds' ends, since all have the same test patients; over seeds they are
     Student's t; of both the further one counts.
     """
-    parts = np.array(values, float)
+    parts = np.array([one for one in values if not math.isnan(one.value)], float)
+    if not len(parts):
+        return Value(math.nan)
     means = parts.mean(axis=0)
     value, low, high = float(means[0]), float(means[1]), float(means[2])
-    if len(values) >= LEAST_SEEDS:
+    if len(parts) >= LEAST_SEEDS:
         _, below, above = mean_interval(parts[:, 0])
         low, high = float(np.fmin(low, below)), float(np.fmax(high, above))
     return Value(value, low, high)
@@ -108,7 +112,7 @@ def judge(
 
     Args:
         claim: of the source.
-        cells: label -> title -> a value a seed.
+        cells: label -> title -> a value a seed, NaN where a seed has none.
         paired: two labels and a title -> differences, one a seed, on the same resamples of patients; None: can't be.
         votes: labels of cells that others' Runs vote in: no groups of their own for an analysis of variance.
     """
@@ -117,7 +121,9 @@ def judge(
     needed = [label for label in (claim.cell, claim.less) if label]
     missing = [label for label in needed if not cells.get(label, {}).get(claim.metric)]
     if missing:
-        return Verdict(claim, f"{missing[0]} was not measured", OPEN)
+        was_run = any(cells.get(missing[0], {}).values())
+        why = f"has no {claim.metric}" if was_run else "was not measured"
+        return Verdict(claim, f"{missing[0]} {why}", OPEN)
     values = [cells[label][claim.metric] for label in needed]
     here = over_seeds((paired(*needed, claim.metric) or differences(*values)) if claim.less else values[0])
     text = (signed_interval if claim.less else interval)(here.to_dict())
@@ -128,9 +134,12 @@ def judge(
 def _side(claim: Claim, here: Value) -> str:
     if math.isnan(here.low) or math.isnan(here.high):
         return OPEN
-    least = -math.inf if claim.at_least is None else claim.at_least
-    most = math.inf if claim.at_most is None else claim.at_most
-    if least <= here.low and here.high <= most:
+    most = math.inf if claim.at_most is None else claim.at_most + _LAST_DIGIT
+    if claim.more_than is not None:
+        least = claim.more_than + _LAST_DIGIT
+    else:
+        least = -math.inf if claim.at_least is None else claim.at_least - _LAST_DIGIT
+    if least < here.low and here.high < most:
         return HOLDS
     return FAILS if here.high < least or here.low > most else OPEN
 
@@ -138,7 +147,8 @@ def _side(claim: Claim, here: Value) -> str:
 def _by_variance(claim: Claim, cells: dict) -> Verdict:
     """A small p holds; a large one shows nothing."""
     groups = [[one.value for one in its.get(claim.metric, ())] for its in cells.values()]
-    groups = [np.array(group) for group in groups if len(group) > 1]
+    groups = [np.array([value for value in group if not math.isnan(value)]) for group in groups]
+    groups = [group for group in groups if len(group) > 1]
     if len(groups) < 2:
         return Verdict(claim, "analysis of variance needs two cells of two seeds each", OPEN)
     tests = seed_tests(groups)

@@ -1,18 +1,21 @@
 """What came of a study: its finished cells, and what each of them measured."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from medimg.comparison.paired import difference
 from medimg.comparison.reading import read
-from medimg.evaluation.intervals import cluster_bootstrap
+from medimg.evaluation.exact import bounded_difference
+from medimg.evaluation.intervals import Interval, cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.run import Run
+from medimg.studies.course import Course
 from medimg.studies.declared import Study
 from medimg.studies.measured import Value, measured_at
 from medimg.studies.ranks import mean_ranks
-from medimg.studies.running import Done, Scale
+from medimg.studies.running import Done
 
 
 @dataclass(frozen=True)
@@ -22,37 +25,40 @@ class Outcome:
     Attributes:
         study: with the cells as they were run.
         seeds: that were asked for.
-        scale: how long cells were trained, and on how many rows.
-        cuts: what was left out, in sentences.
+        course: what was run of it.
         starts: cell's label -> where its weights start.
-        done: seeds' finished cells, by label.
         data: names of the Datasets.
-        seconds: that all cells took.
         command: as it was given.
         bootstrap: resamples for intervals.
     """
 
     study: Study
     seeds: int
-    scale: Scale
-    cuts: tuple[str, ...]
+    course: Course
     starts: dict[str, str]
-    done: dict[str, list[Done]]
     data: tuple[str, ...]
-    seconds: float
     command: str
     bootstrap: int
 
+    @property
+    def done(self) -> dict[str, list[Done]]:
+        """Seeds' finished cells, by label."""
+        return self.course.done
+
     def values(self) -> dict[str, dict[str, list[Value]]]:
-        """Label -> title -> a value a seed, where it was measured."""
+        """Label -> title -> a value a seed, NaN where a seed has none; nothing where none has."""
         paths = {title: where for title, where in self.study.metrics.items() if isinstance(where, str)}
         table, groups = {}, {}
         for cell in self.study.cells:
             each = {
-                title: [measured_at(one.results, path.replace("{cell}", cell.name)) for one in self.done[cell.label]]
+                title: [
+                    measured_at(one.results, path.replace("{cell}", cell.name)) or Value(math.nan)
+                    for one in self.done[cell.label]
+                ]
                 for title, path in paths.items()
             }
-            table[cell.label] = {title: [v for v in values if v is not None] for title, values in each.items()}
+            is_there = {title: any(not math.isnan(one.value) for one in values) for title, values in each.items()}
+            table[cell.label] = {title: values if is_there[title] else [] for title, values in each.items()}
             if self.done[cell.label]:
                 groups.setdefault(cell.group, {})[cell.label] = table[cell.label]
         for title in self.study.metrics.keys() - paths.keys():
@@ -91,5 +97,7 @@ def _paired(first: list[Done], second: list[Done], step: str, column: int, resam
             cluster_bootstrap(each.predictions.measure, patients, resamples)[:, 0, column] for each in (one, other)
         ]
         gap = difference(*values, *draws)
-        gaps.append(Value(gap.value, *(np.nan if end is None else end for end in (gap.low, gap.high))))
+        interval = Interval(gap.low, gap.high)
+        low, high, _ = bounded_difference(interval, one.predictions, patients, METRICS[column])
+        gaps.append(Value(gap.value, *(math.nan if end is None else end for end in (low, high))))
     return gaps

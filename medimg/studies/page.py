@@ -1,5 +1,6 @@
 """What a study leaves: study.json, its table as study.md, its figure, and a page that needs no other file."""
 
+import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from medimg import atomic
-from medimg.studies.measured import FAILS, HOLDS, LEAST_SEEDS, OPEN, Verdict, over_seeds
+from medimg.studies.measured import FAILS, HOLDS, LEAST_SEEDS, OPEN, Value, Verdict, over_seeds
 from medimg.studies.outcome import Outcome
 from medimg.style.figures import COLOURS, save, styled
 from medimg.style.pages import inlined, template
@@ -37,10 +38,11 @@ def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
         "source": study.source,
         "datasets": list(outcome.data),
         "command": outcome.command,
-        "seconds": outcome.seconds,
+        "seconds": outcome.course.seconds,
         "seeds": outcome.seeds,
-        "scale": asdict(outcome.scale),
-        "cuts": list(outcome.cuts),
+        "scale": asdict(outcome.course.scale),
+        "cuts": list(outcome.course.cuts),
+        "failed": outcome.course.failed,
         "notes": list(study.notes),
         "rows": rows,
         "claims": [asdict(one) for one in verdicts],
@@ -53,6 +55,7 @@ def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
         metrics=list(study.metrics),
         figure=inlined(picture),
         text=worded,
+        failures=failures(content["failed"]),
         took=seconds_text,
         least_seeds=LEAST_SEEDS,
         has_starts=any(row["starts"] for row in rows),
@@ -78,14 +81,24 @@ def markdown(content: dict, metrics) -> str:
     lines += ["", content["conclusion"], ""]
     if content["cuts"]:
         lines += ["Cut: " + "; ".join(content["cuts"]) + ".", ""]
+    if content["failed"]:
+        lines += ["Could not be run: " + "; ".join(failures(content["failed"])) + ".", ""]
     return "\n".join([*lines, f"`{content['command']}`: {seconds_text(content['seconds'])}.", ""])
 
 
+def failures(failed: dict[str, str]) -> list[str]:
+    """A cell and why it could not be run, each."""
+    return [f"{label} ({why})" for label, why in failed.items()]
+
+
 def worded(measured: dict | None) -> str:
-    """A value with its interval; large ones, such as bytes, whole."""
-    if measured and measured["value"] is not None and abs(measured["value"]) >= _LARGE:
-        return f"{measured['value']:,.0f}"
-    return interval(measured)
+    """A value with its interval; large ones, such as bytes, whole; of how many seeds, where some have none."""
+    if not measured or measured["value"] is None:
+        return interval(measured)
+    is_large = abs(measured["value"]) >= _LARGE
+    text = f"{measured['value']:,.0f}" if is_large else interval(measured)
+    seeds = measured.get("seeds")
+    return text + (f" (of {seeds} seed{'s' if seeds > 1 else ''})" if seeds else "")
 
 
 def _identity(out: Path) -> dict:
@@ -108,11 +121,17 @@ def _rows(outcome: Outcome) -> list[dict]:
                 "starts": outcome.starts.get(cell.label, "vote of its members" if cell.votes else ""),
                 "seeds": len(done),
                 "seconds": sum(one.seconds for one in done) / len(done),
-                "metrics": {t: over_seeds(each).to_dict() for t, each in values[cell.label].items() if each},
+                "metrics": {t: _summed(each, len(done)) for t, each in values[cell.label].items() if each},
                 "folders": [{step: str(path) for step, path in one.folders.items()} for one in done],
             }
         )
     return rows
+
+
+def _summed(each: list[Value], seeds: int) -> dict:
+    """Over seeds; of how many, where that is not all."""
+    defined = sum(not math.isnan(one.value) for one in each)
+    return over_seeds(each).to_dict() | ({"seeds": defined} if defined < seeds else {})
 
 
 def _conclusion(verdicts: list[Verdict]) -> str:

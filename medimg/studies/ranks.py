@@ -11,19 +11,28 @@ from medimg.studies.measured import Value
 def mean_ranks(cells: Mapping[str, Mapping[str, Sequence[Value]]], better: Mapping[str, str]) -> dict[str, list[Value]]:
     """A rank of each cell and seed, without an interval; equals share theirs.
 
+    Only metrics that all of the cells have count: a place among few is a better one than the same among many, so who
+    has a metric that others lack would gain by it.
+
     Args:
-        cells: label -> title -> a value a seed, of the cells that are ranked among each other.
-        better: title -> `most` or `least`, which end is good; of each metric those cells are ranked that have it.
+        cells: label -> title -> a value a seed, NaN where it has none, of the cells that are ranked among each other.
+        better: title -> `most` or `least`, which end is good.
 
     Returns:
-        Label -> a mean rank a seed, 1 the best, for as many seeds as all cells have; none of a cell without a metric.
+        Label -> a mean rank a seed, 1 the best, for as many seeds as all cells have, NaN of a seed without a metric
+        that all have; none where that is so of every seed.
     """
-    seeds = min((len(its[title]) for its in cells.values() for title in better if its.get(title)), default=0)
-    ranks: dict[str, list[list[float]]] = {label: [[] for _ in range(seeds)] for label in cells}
-    for title, end in better.items():
-        labels = [label for label, its in cells.items() if its.get(title)]
-        for seed in range(seeds):
-            values = np.array([cells[label][title][seed].value for label in labels])
-            for label, rank in zip(labels, rankdata(values if end == "least" else -values), strict=True):
-                ranks[label][seed].append(float(rank))
-    return {label: [Value(float(np.mean(its))) for its in of_seeds if its] for label, of_seeds in ranks.items()}
+    titles = [title for title in better if all(its.get(title) for its in cells.values())]
+    seeds = min((len(its[title]) for its in cells.values() for title in titles), default=0)
+    means = []
+    for seed in range(seeds):
+        of_titles = [np.array([its[title][seed].value for its in cells.values()]) for title in titles]
+        ranks = [
+            rankdata(values if better[title] == "least" else -values)
+            for title, values in zip(titles, of_titles, strict=True)
+            if not np.isnan(values).any()
+        ]
+        means.append(np.mean(ranks, axis=0) if ranks else np.full(len(cells), np.nan))
+    if np.isnan(means).all():
+        return {label: [] for label in cells}
+    return {label: [Value(float(its[number])) for its in means] for number, label in enumerate(cells)}

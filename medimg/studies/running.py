@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from medimg import __version__, atomic
 from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.schema import describe
+from medimg.errors import InputError
 from medimg.models.known_weights import identify
-from medimg.studies.declared import LENGTHS, Cell
+from medimg.studies.declared import CUT, Cell
 from medimg.studies.steps import Inputs, Shared, module_of
 from medimg.untrusted.json_file import read_json
 
@@ -41,7 +43,7 @@ class Scale:
         return replace(cell, steps=((("thin", {"fraction": self.rows}),) if self.rows < 1 else ()) + tuple(steps))
 
     def _shorter(self, key: str, value):
-        return min(value, max(self.least, round(value * self.length))) if key in LENGTHS else value
+        return min(value, max(self.least, round(value * self.length))) if key in CUT else value
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ class Runner:
     def __init__(self, data: Sequence[Path], out: Path, bootstrap: int, shared: Shared):
         self.shared, self.data, self.out, self.bootstrap = shared, tuple(data), out, bootstrap
         datasets = [Dataset.load(path, joins_copies=False) for path in self.data]
-        # Rows, pixels and code: of others nothing that was kept is taken.
+        # Data and code: of others nothing that was kept is taken.
         self._keys = [__version__, *(one.content(part) for one in datasets for part in SPLITS)]
+        self._keys += [_beside_rows(one) for one in datasets]
         self._weights: dict[str, str] = {}
 
     def run(self, cell: Cell, seed: int, members: Sequence[Done] = ()) -> Done:
@@ -105,7 +108,9 @@ class Runner:
         for step, options, _, folder in places:
             inputs = Inputs(data, self.data, dict(folders), votes, self.bootstrap, self.shared)
             record = self._kept(folder) or self._run(step, inputs, folder, options)
-            folders[step], results[step], took[step] = folder / _DONE, record["result"], record["seconds"]
+            folders[step], results[step] = folder / _DONE, record["result"]
+            # A study cut to fewer rows may thin them twice.
+            took[step] = took.get(step, 0.0) + record["seconds"]
             if step in MAKES_DATA:
                 data = folders[step]
         return Done(results, folders, took, places[-1].key)
@@ -140,9 +145,24 @@ class Runner:
         started = time.monotonic()
         result = module_of(step).run(inputs, folder / _DONE, dict(options))
         record = {"step": step, "options": options, "seconds": time.monotonic() - started, "result": result}
+        return self._keep(folder, record)
+
+    def _keep(self, folder: Path, record: dict) -> dict:
         atomic.write_json(folder / RESULT, record)
         # As JSON has it, whether it was just run or is kept.
         return read_json(folder / RESULT)
+
+
+def _beside_rows(dataset: Dataset) -> list:
+    """What a step may read of a Dataset beside its rows and their pixels: masks, and what dataset.yaml says."""
+    masks = [name for name in dict.fromkeys(dataset.manifest.get("mask", ())) if name]
+    try:
+        hashes = [hashlib.sha256((dataset.root / name).read_bytes()).hexdigest() for name in masks]
+    except OSError as error:
+        name = error.filename
+        raise InputError(f"{name}: can't be read ({error.strerror or error}); prepare the data set again") from error
+    said = (dataset.modality, dataset.negative, dataset.synthetic, dataset.preparation, describe(dataset.features))
+    return [*hashes, *said]
 
 
 def _hashed(*content: object) -> str:

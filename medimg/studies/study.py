@@ -1,6 +1,5 @@
 """A declared study: cells of all seeds run within a budget, kept as they end; then its page, table and figure."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +7,16 @@ from pathlib import Path
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.lock import writes
+from medimg.models.registry import ARGUMENTS, family
 from medimg.options import flag, of_data
-from medimg.studies import budget, page
+from medimg.studies import page
 from medimg.studies.config import StudyConfig
+from medimg.studies.course import run_cells
 from medimg.studies.declared import CLASSIFYING, LENGTHS, Cell, Study, load
 from medimg.studies.folder import claim
 from medimg.studies.measured import judge
 from medimg.studies.outcome import Outcome
-from medimg.studies.running import Done, Runner, Scale
+from medimg.studies.running import Runner
 from medimg.studies.starts import settle
 from medimg.studies.steps import Shared
 from medimg.style.words import listed
@@ -49,7 +50,7 @@ def run(
         The content of study.json.
 
     Raises:
-        InputError: the Datasets or an option don't fit, or `out` holds another study.
+        InputError: the Datasets or an option don't fit, no cell can be run, or `out` holds another study.
     """
     out, datasets = Path(out), _fitting(load(name), data)
     study = load(name, of_data(datasets[0].is_table))
@@ -59,52 +60,12 @@ def run(
     claim(out, study.name, datasets[0], {"data": [one.fingerprint() for one in datasets]})
     with Shared() as shared:
         runner = Runner(data, out, config.bootstrap, shared)
-        scale, done, cuts = _ran(study, runner, seeds, config.budget and 60 * config.budget, progress)
-    # Of steps that several cells share once.
-    took = {one.folders[step]: its for each in done.values() for one in each for step, its in one.took.items()}
-    seconds = sum(took.values())
+        course = run_cells(study, runner, seeds, config.budget and 60 * config.budget, progress)
     named = tuple(one.name for one in datasets)
-    outcome = Outcome(study, seeds, scale, cuts, starts, done, named, seconds, command, config.bootstrap)
+    outcome = Outcome(study, seeds, course, starts, named, command, config.bootstrap)
     votes = {cell.label for cell in cells if cell.votes}
     verdicts = [judge(one, outcome.values(), outcome.paired, votes) for one in study.claims]
     return page.write(out, outcome, verdicts)
-
-
-def _ran(
-    study: Study, runner: Runner, seeds: int, seconds: float | None, progress: Callable[[int, int], None] | None
-) -> tuple[Scale, dict[str, list[Done]], tuple[str, ...]]:
-    """All cells of all seeds, or what fits into the seconds: seed by seed, so that the last seeds are what falls out.
-
-    Returns:
-        How long and on how many rows; label -> a finished cell a seed; what was left out.
-    """
-    started, scale, cost = time.monotonic(), Scale(), None
-    if seconds:
-        cost = budget.pilot(runner, study.cells[0])
-        # By what the pilot took when it was run: a study that is taken up again has the same scale.
-        scale = budget.scale_for(study, cost, seconds - cost.pilot)
-    done: dict[str, list[Done]] = {cell.label: [] for cell in study.cells}
-    finished: list[tuple[Cell, float]] = []
-    # Steps that several cells share are the first one's.
-    counted: set[Path] = set()
-    order = budget.order(study, cost, scale, seconds or 0.0)
-    jobs = [(seed, cell) for seed in range(seeds) for cell in order]
-    for number, (seed, cell) in enumerate(jobs, 1):
-        members = [done[label] for label in cell.voters]
-        if len(done[cell.label]) == seed and all(len(its) > seed for its in members):
-            job = (scale.applied(cell), seed, [its[seed] for its in members])
-            kept = runner.kept(*job)
-            left = (seconds or 0.0) - (time.monotonic() - started)
-            left += sum(its for folder, its in kept.items() if folder not in counted)
-            is_done = len(kept) == len(job[0].steps)
-            if not cost or not finished or is_done or budget.fits(cell, cost, scale, finished, left):
-                one = runner.run(*job)
-                done[cell.label].append(one)
-                finished.append((cell, sum(its for step, its in one.took.items() if one.folders[step] not in counted)))
-                counted |= set(one.folders.values())
-        if progress:
-            progress(number, len(jobs))
-    return scale, done, budget.cuts(study, seeds, cost, seconds, scale, done, finished) if cost else ()
 
 
 def _fitting(study: Study, data: Sequence[Path]) -> list[Dataset]:
@@ -141,18 +102,50 @@ def _chosen_cells(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
             raise InputError(f"{flag(name)}: is for studies that set it, and {study.name} does not; leave it out")
         if len(set(settings)) > len(dict(settings)):
             raise InputError(f"{flag(name)}: is what cells of {study.name} differ in; choose among them by --cell")
+        _require_everywhere(name, chosen, study)
     return tuple(cell.with_options(**options) for cell in chosen)
+
+
+def _require_everywhere(name: str, cells: Sequence[Cell], study: Study) -> None:
+    """Refuse an option that of cells which are compared would be some cells' alone.
+
+    Raises:
+        InputError: a cell has the same step of the same Dataset without it.
+    """
+    settled = {(cell.data, step) for cell in cells for step, its in cell.steps if name in its}
+    without = [
+        cell.label
+        for cell in cells
+        if not cell.votes and any((cell.data, step) in settled and name not in its for step, its in cell.steps)
+    ]
+    if without:
+        raise InputError(
+            f"{flag(name)}: {study.name} does not set it of {' and '.join(map(repr, without))}; choose others by --cell"
+        )
 
 
 def _of_models(study: Study, config: StudyConfig) -> tuple[Cell, ...]:
     """A cell for each model where models are what is compared, else all cells of the one."""
-    if not any(step in CLASSIFYING for cell in study.cells for step, _ in cell.steps):
+    if not any(_models(cell) for cell in study.cells):
         raise InputError(f"--model: is for studies that train a classifier, and {study.name} has its own; leave it out")
+    for name in config.model:
+        if name not in ARGUMENTS:
+            family(name)
     if study.by_model:
-        models = {its["model"]: cell for cell in study.cells for _, its in cell.steps if "model" in its}
-        # Of a model that the study has no cell of, all but the model is as of its last: a backbone with weights.
-        pairs = [(name, models.get(name, replace(study.cells[-1], name=name, cost=1.0))) for name in config.model]
+        models = {name: cell for cell in study.cells for name in _models(cell)}
+        # Of a model that the study has no cell of, all but the model is as of its last backbone with weights.
+        backbones = [cell for cell in study.cells if any(its.get("weights") == "imagenet" for _, its in cell.steps)]
+        other = [cell for cell in backbones or study.cells if not cell.votes][-1]
+        pairs = [(name, models.get(name, replace(other, name=name, cost=1.0))) for name in config.model]
         return tuple(cell.with_options(model=name, model_arg=config.model_arg) for name, cell in pairs)
     if len(config.model) > 1:
         raise InputError(f"--model {config.model[1]}: {study.name} trains one model; leave it out")
+    asked = [cell for cell in study.cells if not config.cell or cell.label in config.cell]
+    if len({name for cell in asked for name in _models(cell)}) > 1:
+        raise InputError(f"--model: is what cells of {study.name} differ in; choose among them by --cell")
     return tuple(cell.with_options(model=config.model[0], model_arg=config.model_arg) for cell in study.cells)
+
+
+def _models(cell: Cell) -> list[str]:
+    """Classifiers that it trains."""
+    return [its["model"] for step, its in cell.steps if step in CLASSIFYING and "model" in its]

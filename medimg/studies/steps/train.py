@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from medimg.comparison.reading import Evaluated, read
+from medimg.comparison.reading import read
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
+from medimg.evaluation.predictions import Predictions
 from medimg.privacy import ledger
 from medimg.studies.steps import Inputs
 from medimg.training.ensemble import ensemble
@@ -35,16 +36,21 @@ def run(inputs: Inputs, folder, options: dict) -> dict:
     seconds = history[["seconds", "val_seconds"]].sum(axis=1)[min(1, times - 1) :].mean() if times else 0.0
     return {
         **measured,
-        "roc_sensitivity": _sensitivity(read(trained), 0.9),
+        "roc_sensitivity": _sensitivity(read(trained).predictions, 0.9),
         "epsilon": spent and spent["epsilon"]["pld"],
         "times": times,
         "seconds_each": float(seconds),
     }
 
 
-def _sensitivity(evaluated: Evaluated, specificity: float) -> float | None:
-    """Of a binary task, at the threshold of its own test rows that has the specificity: what the ranking allows."""
-    if evaluated.predictions.task != "binary":
+def _sensitivity(predictions: Predictions, specificity: float) -> float | None:
+    """Of a binary task, at the threshold of its own test rows that has the specificity: what the ranking allows.
+
+    None where the test part lacks a class.
+    """
+    if predictions.task != "binary":
         return None
-    sick, scores = evaluated.predictions.targets == 1, evaluated.predictions.probabilities[:, 1]
+    sick, scores = predictions.targets == 1, predictions.probabilities[:, 1]
+    if sick.all() or not sick.any():
+        return None
     return float((scores[sick] > np.quantile(scores[~sick], specificity, method="higher")).mean())

@@ -12,8 +12,10 @@ from federated.config import FederateConfig
 from medimg.audit.config import AuditConfig
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
+from medimg.errors import InputError
 from medimg.studies import budget, measured, running, study
 from medimg.studies.config import StudyConfig
+from medimg.studies.course import run_cells
 from medimg.studies.declared import Cell, Claim, Study, load, names
 from medimg.studies.measured import FAILS, HOLDS, OPEN, Value
 from medimg.studies.running import Done, Runner, Scale
@@ -122,7 +124,8 @@ def test_a_study_ends_in_its_files_and_goes_on_with_what_is_left(name, data, tmp
 @pytest.mark.slow
 def test_what_a_budget_cuts_is_said(data, tmp_path):
     words = ["--cell", "baseline CNN", "--cell", "MobileNet", "--image-size", 32, "--bootstrap", 20, "--seeds", 2]
-    result = run("architectures", data, tmp_path, *words, "--budget", "0.001")
+    # Whatever weights are kept on this machine.
+    result = run("architectures", data, tmp_path, *words, "--weights", "none", "--budget", "0.001")
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "study.json").read_text())
     cuts = "; ".join(content["cuts"])
@@ -169,6 +172,19 @@ def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
     assert dataclasses.replace(study, claims=(Claim("", "m", at_most=0.01),)).claimed == {"a", "b", "c"}
     assert Scale(0.5).applied(cells[0]).steps == (("train", {"epochs": 5}),)
     assert Scale(1.0, 0.5).applied(cells[0]).steps[0] == ("thin", {"fraction": 0.5})
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_budget_cuts_what_is_compared_alike(name):
+    """Else a cell would lose to another by the time that was given, and the page would say that both were cut."""
+    for cell in load(name).cells:
+        shorter = Scale(0.3).applied(cell)
+        before, after = (
+            [its[key] for _, its in one.steps for key in ("epochs", "pretrain_epochs") if key in its]
+            for one in (cell, shorter)
+        )
+        assert after == [min(epochs, max(1, round(0.3 * epochs))) for epochs in before]
+        assert all("epochs" in its for _, its in cell.steps if its.get("references"))
 
 
 @pytest.mark.parametrize(
@@ -255,6 +271,25 @@ def test_models_that_are_asked_for_begin_as_the_study_has_them():
     options = [dict(cell.steps)["train"] for cell in cells]
     assert [one["weights"] for one in options] == ["imagenet", "imagenet", "none"]
     assert [one["model"] for one in options] == ["resnet50", "densenet121", "baseline_cnn"]
+    # Whose last cell starts from no weights: another backbone is as the one that does, and no cell has another's name.
+    cells = study._chosen_cells(load("cross-modality"), StudyConfig(model=("densenet121", "baseline_cnn")))
+    assert [cell.label for cell in cells] == ["densenet121", "baseline CNN"]
+    assert dict(cells[0].steps)["train"]["weights"] == "imagenet"
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_cell_has_the_name_of_a_model_that_another_option_gave_it(name):
+    """Where cells differ in their model they are a cell a model, or --model is refused."""
+    declared = load(name)
+    if len({model for cell in declared.cells for model in study._models(cell)}) > 1 and not declared.by_model:
+        with pytest.raises(InputError, match="differ in"):
+            study._chosen_cells(declared, StudyConfig(model=("mlp",)))
+
+
+def test_models_of_some_cells_are_given_to_those_alone():
+    config = StudyConfig(model=("mlp",), cell=("record table / plain",))
+    (cell,) = study._chosen_cells(load("records"), config)
+    assert dict(cell.steps)["federate"]["model"] == "mlp"
 
 
 def test_where_weights_start_is_said_as_far_as_it_is_known(tmp_path):
@@ -296,6 +331,10 @@ MISTYPED = (
     ("synthetic-heart {tables} --image-size 32", "--image-size: is for studies that set it"),
     ("synthetic-heart {tables} --model mlp", "--model: is for studies that train a classifier"),
     ("overheads {images} --weights none", "--weights: is for studies whose backbones start from ImageNet"),
+    ("architectures {images} --model baseline_cnn --model resnet51", "--model resnet51: not known"),
+    ("records {tables} {images} --model mlp", "--model: is what cells of records differ in"),
+    ("interpretability {images} --model baseline_cnn --method saliency", "--method saliency: choose one of"),
+    ("synthetic-xray {images} --image-size 32", "--image-size: synthetic-xray does not set it of 'DCGAN' and"),
     ("mode-collapse {images} --epochs 5", "--epochs: is what cells of mode-collapse differ in"),
     ("imbalance nowhere", "nowhere"),
 )
@@ -323,7 +362,7 @@ def test_cells_that_share_their_steps_are_run_within_any_budget(data, tmp_path):
     declared = Study("s", "", "", (), 1, cells, {"AUROC": "train.metrics.auroc"}, ("AUROC",))
     with Shared() as shared:
         runner = Runner([data["images"].root], tmp_path, 20, shared)
-        _, done, cuts = study._ran(declared, runner, 1, 0.1, None)
-    assert {label: len(its) for label, its in done.items()} == {"first": 1, "shared": 1, "own": 0}
-    assert "left out: own" in "; ".join(cuts)
-    assert done["first"][0].folders == done["shared"][0].folders
+        went = run_cells(declared, runner, 1, 0.1, None)
+    assert {label: len(its) for label, its in went.done.items()} == {"first": 1, "shared": 1, "own": 0}
+    assert "left out: own" in "; ".join(went.cuts)
+    assert went.done["first"][0].folders == went.done["shared"][0].folders

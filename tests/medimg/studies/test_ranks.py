@@ -1,5 +1,11 @@
 """Mean ranks of cells over metrics."""
 
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
 from medimg.studies.measured import Value
 from medimg.studies.ranks import mean_ranks
 
@@ -17,10 +23,27 @@ def test_ranks_are_means_over_the_metrics_that_a_cell_has():
     assert [one.value for one in ranks["c"]] == [(3 + 3) / 2, (1 + 2) / 2]
 
 
-def test_a_metric_ranks_those_that_have_it():
-    cells = {"a": {"m": [Value(0.9)], "n": [Value(0.3)]}, "b": {"m": [Value(0.5)]}, "c": {"m": [Value(0.7)]}}
+def test_a_metric_that_a_cell_lacks_ranks_nobody():
+    """Alone in a metric, the worst of the other one would have come out as good as the second."""
+    cells = {"a": {"m": [Value(0.5)], "n": [Value(0.3)]}, "b": {"m": [Value(0.9)]}, "c": {"m": [Value(0.7)]}}
     ranks = mean_ranks(cells, {"m": "most", "n": "least", "nobody has": "most"})
-    assert {label: [one.value for one in its] for label, its in ranks.items()} == {"a": [1.0], "b": [3.0], "c": [2.0]}
+    assert {label: [one.value for one in its] for label, its in ranks.items()} == {"a": [3.0], "b": [1.0], "c": [2.0]}
+    # Nor does that of a seed which one of them lacks; the other seed keeps its place.
+    cells = {"a": {"m": [Value(math.nan), Value(0.5)]}, "b": {"m": [Value(0.1), Value(0.9)]}}
+    ranks = mean_ranks(cells, {"m": "most"})
+    assert [one.value for one in ranks["a"]] == pytest.approx([math.nan, 2.0], nan_ok=True)
+    assert mean_ranks({"a": {"m": [Value(0.1)]}, "b": {}}, {"m": "most"}) == {"a": [], "b": []}
+
+
+def test_ranks_with_ties_are_those_of_scipy():
+    draw = np.random.default_rng(0)
+    better = {"m": "most", "n": "least", "o": "most"}
+    values = {title: draw.integers(0, 4, (6, 2)) / 4 for title in better}
+    cells = {f"c{i}": {title: [Value(float(v)) for v in its[i]] for title, its in values.items()} for i in range(6)}
+    signs = {"most": -1, "least": 1}
+    expected = np.mean([rankdata(signs[end] * values[title], axis=0) for title, end in better.items()], axis=0)
+    ranks = mean_ranks(cells, better)
+    assert np.array([[one.value for one in ranks[f"c{i}"]] for i in range(6)]) == pytest.approx(expected)
 
 
 def test_of_cells_with_fewer_seeds_the_seeds_that_all_have_are_ranked():
