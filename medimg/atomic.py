@@ -1,17 +1,22 @@
 """Files that are either whole or absent: written beside their place, then renamed."""
 
 import csv
+import fcntl
+import glob
 import json
 import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from medimg.errors import InputError
 from medimg.untrusted.csv_cells import quoted
+
+# What a temporary folder's name begins with: nobody's own is taken for one.
+_BEGUN = ".writing-"
 
 
 @contextmanager
@@ -22,23 +27,88 @@ def replacing(path: Path) -> Iterator[Path]:
         InputError: the folder can't be written or the disk is full.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Its own name may be as long as the file system allows.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:30]}-", suffix=path.suffix)
-        os.close(handle)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    temporary = Path(name)
-    try:
-        # mkstemp makes private files; ours follow the umask like any other.
-        temporary.chmod(0o666 & ~umask())
+    with _beside(path) as folder:
+        temporary = folder / f"file{path.suffix}"
+        temporary.touch()
         yield temporary
         temporary.replace(path)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it takes the place of the folder `path`, on failure it goes.
+
+    Raises:
+        InputError: it can't be written or the disk is full.
+    """
+    path = Path(path)
+    with _beside(path) as folder:
+        temporary = folder / "folder"
+        temporary.mkdir()
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left, in a folder and below; of whoever writes now nothing."""
+    for left in Path(folder).rglob(f"{_BEGUN}*"):
+        _remove(left)
+
+
+def sweep_beside(path: Path) -> None:
+    """As `sweep`, of writers of this file or folder alone."""
+    for left in Path(path).parent.glob(f"{glob.escape(_begun(Path(path)))}*"):
+        _remove(left)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A folder that this user alone may read, held as long as it is written: who sweeps leaves it alone."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder, held = _taken(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield folder
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def _taken(path: Path) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=_begun(path)))
+        # FileNotFoundError: swept before it was held.
+        with suppress(FileNotFoundError), ExitStack() as stack:
+            # The folder, as HDF5 has such a lock on the file that it writes.
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, held)
+            # Some file systems know none; there nothing is swept.
+            with suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_EX)
+            folder.stat()
+            stack.pop_all()
+            return folder, held
+
+
+def _remove(left: Path) -> None:
+    # It has just gone, or its writer is at it.
+    with suppress(OSError):
+        held = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+        finally:
+            os.close(held)
+
+
+def _begun(path: Path) -> str:
+    # Its own name may be as long as the file system allows.
+    return f"{_BEGUN}{path.stem[:30]}-"
 
 
 def copy(file: Path, path: Path) -> None:

@@ -145,8 +145,7 @@ class AuditLog:
         cut = os.pread(self._file.fileno(), self._size - end, end)
         os.ftruncate(self._file.fileno(), end)
         self._size = end
-        for leftover in self.path.parent.glob(f".{head_path(self.path).stem}-*.json"):
-            leftover.unlink()
+        atomic.sweep_beside(head_path(self.path))
         resumption = Resumption(
             round=round,
             superseded=tuple(number for number in standing if number > round),

@@ -116,6 +116,8 @@ def make(name: str, folder: Path) -> Path:
         InputError: the folder can't be written.
     """
     secret = Path(folder) / f"{checked_name(name)}{SECRET}"
+    for path in (secret, secret.with_suffix(PUBLIC)):
+        atomic.sweep_beside(path)
     if not secret.is_file():
         keys = Keys(name, ec.generate_private_key(ec.SECP384R1()))
         pem = keys.node.private_bytes(

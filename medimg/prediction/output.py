@@ -1,8 +1,6 @@
 """Where `medimg predict` writes: what is there is replaced when it is asked for, and is a result of its own."""
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,20 +45,9 @@ def _is_map(path: Path) -> bool:
 
 @contextmanager
 def replacing(folder: Path | None) -> Iterator[Path | None]:
-    """A temporary folder that takes the place of `folder` when all has gone well."""
+    """A temporary folder that takes the place of `folder`, if there is one, when all has gone well."""
     if folder is None:
         yield None
         return
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    except OSError as error:
-        raise atomic.cannot_write(folder, error) from error
-    try:
+    with atomic.replacing_folder(folder) as temporary:
         yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
-        # mkdtemp makes private folders; ours follow the umask like any other.
-        temporary.chmod(0o777 & ~atomic.umask())
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

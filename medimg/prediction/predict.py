@@ -115,7 +115,12 @@ def predict(
     familiar = familiarity(run, dataset, forward, source.of_dataset)
     unit = "row" if "preprocessing" in description else "image"
     result = Predicted(unit, [*source.notes, decision.statement, *_basis_of_warnings(run, dataset, familiar, unit)])
-    with replacing(folder) as place, replacing(reported) as dicom, atomic.replacing(out) as temporary:
+    for path in (out, folder, reported):
+        # Of a predict that was killed: patients' images lie there.
+        if path:
+            atomic.sweep_beside(path)
+    # The CSV gets its name last: where it is, the folders beside it are whole, and of the same predict.
+    with atomic.replacing(out) as temporary, replacing(folder) as place, replacing(reported) as dicom:
         save = maps(run, place) if place and maps else None
         reports = None
         if dicom and heat:
@@ -130,6 +135,8 @@ def predict(
                 progress(result.rows, source.count)
         if reports:
             reports.close()
+        if folder or reported:
+            out.unlink(missing_ok=True)
     if reported:
         result.notes += _delivered(reported, pacs, config.send)
     return result

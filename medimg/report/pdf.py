@@ -3,11 +3,11 @@
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.lock import scratch
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _SECONDS = 120
@@ -30,9 +30,9 @@ def printed(page: Path) -> Path:
     weasyprint = shutil.which("weasyprint")
     if not browser and not weasyprint:
         raise InputError(f"--pdf: neither Chromium nor WeasyPrint is installed; print {page} from a browser")
-    with atomic.replacing(out) as temporary, tempfile.TemporaryDirectory() as profile:
+    with atomic.replacing(out) as temporary, scratch("pdf") as profile:
         # A browser writes no file of another name than .pdf.
-        pdf = Path(profile) / "report.pdf"
+        pdf = profile / "report.pdf"
         words = [weasyprint, str(page), str(pdf)]
         if browser:
             # Chromium's sandbox does not start for root; the page is our own and has no script.

@@ -13,11 +13,9 @@ import json
 import os
 import shutil
 import socket
-import stat
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,8 +28,6 @@ _BUSY = (errno.EACCES, errno.EAGAIN)
 _TRIES = 100  # to open what others remove at the same time
 # Folder -> the thread of this process that writes it; what it calls may write there as well.
 _held: dict[Path, int] = {}
-# The system's lock is the process's, not a thread's: of two that look for what was left, one at a time.
-_looking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class Owner:
 def locked(folder: Path) -> Iterator[None]:
     """Have a folder to oneself; it is made where it is not there, and goes again where nothing was put into it.
 
-    Whoever has it may lock it again.
+    Whoever has it may lock it again. Of one who was killed what had no final name yet goes first.
 
     Args:
         folder: of a Run, a Dataset, an export or another result.
@@ -93,8 +89,10 @@ def locked(folder: Path) -> Iterator[None]:
     missing = [one for one in (place, *place.parents) if not one.exists()]
     file = None
     try:
-        file = _taken(folder, place / FILE)
+        file, was_killed = _taken(folder, place / FILE)
         _held[place] = me
+        if was_killed:
+            atomic.sweep(place)
         yield
     finally:
         if file is not None:
@@ -121,36 +119,6 @@ def writes(argument: str) -> Callable:
         return alone
 
     return decorate
-
-
-@contextmanager
-def scratch(kind: str) -> Iterator[Path]:
-    """A locked folder among the system's temporary ones, gone with the context.
-
-    What lies in it is somebody's data, so what commands of this user that were killed have left goes first.
-
-    Args:
-        kind: a word for the folder's name, of which what was left is looked for.
-
-    Yields:
-        The folder, which only this user may read.
-
-    Raises:
-        InputError: it can't be written.
-    """
-    with ExitStack() as stack:
-        with _looking:
-            prefix = f"medimg-{kind}-"
-            _sweep(prefix)
-            try:
-                folder = Path(tempfile.mkdtemp(prefix=prefix))
-            except OSError as error:
-                raise atomic.cannot_write(Path(tempfile.gettempdir()), error) from error
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            stack.enter_context(locked(folder))
-        # While it is locked: killed amid this, the rest is found by its lock.
-        stack.callback(_clear, folder)
-        yield folder
 
 
 def content(folder: Path) -> list[Path]:
@@ -194,37 +162,23 @@ def empty(folder: Path, last: Iterable[str], keep: Iterable[str] = ()) -> None:
         raise atomic.cannot_write(folder, error) from error
 
 
-def _sweep(prefix: str) -> None:
-    """Remove what nobody holds of the temporary folders of this user that have been locked."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        with suppress(OSError, InputError):
-            found = folder.lstat()
-            is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-            if is_ours and folder.resolve() not in _held and (folder / FILE).is_file():
-                with locked(folder):
-                    _clear(folder)
-                folder.rmdir()
+def is_held(folder: Path) -> bool:
+    """Whether this process writes it."""
+    return Path(folder).resolve() in _held
 
 
-def _clear(folder: Path) -> None:
-    for item in content(folder):
-        if item.is_dir() and not item.is_symlink():
-            shutil.rmtree(item, ignore_errors=True)
-        else:
-            item.unlink(missing_ok=True)
-
-
-def _taken(folder: Path, path: Path) -> int:
-    """The open file of the lock, which is ours until it is closed."""
+def _taken(folder: Path, path: Path) -> tuple[int, bool]:
+    """The open file of the lock, which is ours until it is closed, and whether who had it before was killed."""
     for left in range(_TRIES, -1, -1):
         file = _opened(folder, path, left)
         if file is None:
             continue
         try:
             if _free(folder, file, path):
+                was_killed = os.fstat(file).st_size > 0
                 os.ftruncate(file, 0)
                 os.pwrite(file, json.dumps(asdict(Owner.this())).encode(), 0)
-                return file
+                return file, was_killed
         except InputError:
             os.close(file)
             raise
