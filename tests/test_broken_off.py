@@ -3,29 +3,22 @@
 A small tmpfs is mounted where this user may; where not, its tests are skipped and say so.
 """
 
-import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import time
-import zipfile
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import yaml
 
 import cli
-from medimg.models.build import build
 from medimg.studies import declared
-from tests.command import medimg
+from tests.command import medimg, spelt
 from tests.forks import forked, typed
-from tests.test_concurrent_writers import WRITERS, Writer, named, require_whole, spelt
+from tests.test_broken_off_files import SMALL, half_files
+from tests.test_concurrent_writers import WRITERS, Writer, named, require_whole
 
 # The disk is full; or, tried again, what was begun before it was is nothing yet to go on with.
 REMEDIES = ("free space", "No space left", "already holds files", "not a Run", "begin anew by --overwrite")
@@ -63,37 +56,6 @@ def places_of(writer: Writer, folders: dict[str, Path], root: Path) -> dict[str,
     if writer.locked == "{run}":
         places["run"] = Path(shutil.copytree(folders["run"], root / "run"))
     return places
-
-
-def half_files(folder: Path) -> list[str]:
-    """Files under a final name that are not whole."""
-    found = []
-    for path in folder.rglob("*"):
-        # What is being written has a name with a point in front; the checkpoint's state says which is the last whole.
-        if not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue
-        try:
-            require_readable(path)
-        except Exception as error:
-            found.append(f"{path.relative_to(folder)}: {error!r}")
-    return found
-
-
-def require_readable(path: Path) -> None:
-    content = path.read_bytes()
-    if path.suffix == ".json":
-        json.loads(content)
-    elif path.suffix == ".yaml":
-        assert yaml.safe_load(content) is not None
-    elif path.suffix in (".keras", ".npz"):
-        with zipfile.ZipFile(path) as archive:
-            assert archive.testzip() is None
-    elif path.suffix == ".png":
-        assert cv2.imdecode(np.frombuffer(content, np.uint8), -1) is not None
-    elif path.suffix in (".csv", ".jsonl"):
-        assert content.endswith(b"\n")
-    elif path.suffix == ".html":
-        assert b"</html>" in content
 
 
 def again(writer: Writer, words: list[str], places: dict[str, Path]) -> None:
@@ -153,56 +115,12 @@ def test_killed_at_any_moment(name, seed, folders, tmp_path):
         again(writer, words, places)
 
 
-@contextmanager
-def no_file_beyond(size: int):
-    """What a full disk is to a file, where no disk may be mounted; in bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@dataclass(frozen=True)
-class Small:
-    """A command that writes a few files and locks no folder.
-
-    Attributes:
-        words: with {old}, {run}, {data}, {weights} and {out}, and {site} for a folder that is there.
-        results: files of its end.
-        sizes: that no file may exceed; in bytes.
-        again: given to repeat it where its result is there.
-    """
-
-    words: str
-    results: tuple[str, ...]
-    sizes: tuple[int, ...] = (1, 1500)
-    again: str = ""
-
-
-SMALL = {
-    "dossier": Small("dossier {old}/federated-run --out {out}", ("{out}/dossier.md",)),
-    "key": Small("federate key site --out {out}", ("{out}/site.key", "{out}/site.pub")),
-    "predict": Small(
-        "predict {run} {data} --out {out}/p.csv --save-maps",
-        ("{out}/p.csv", "{out}/p-maps/*.png"),
-        sizes=(1, 3000),
-        again="--overwrite",
-    ),
-    "weights": Small(
-        "weights add {weights} --family baseline_cnn --licence own --source own",
-        ("{cache}/weights/*.json", "{cache}/weights/*.h5"),
-    ),
-    "approve": Small("federate policy approve run-1 --folder {site}", ("{site}/runs.json",), sizes=(1,)),
-}
 # Commands that write, and are tried elsewhere: of link and site `tests/federated/flower`, of studies that are declared
 # and of the demo the steps are commands that are tried here, and what is spent is tried in `tests/medimg/privacy`.
 ELSEWHERE = {
     "demo",
     "federate link",
     "federate site",
-    "federate rehearse",
     *(f"study {name}" for name in declared.names() if name not in ("privacy-utility", "interpretability")),
 }
 READS = {"review", "models", "weights list", "doctor", "data list", "data ledger", "federate verify"}
@@ -214,53 +132,3 @@ def test_what_writes_is_broken_off_here():
     lines = [*(one.words for one in WRITERS.values()), *(one.words for one in SMALL.values())]
     untried = {name for name in named(cli.medimg) if not any(words.startswith(f"{name} ") for words in lines)}
     assert untried == ELSEWHERE | READS
-
-
-@pytest.fixture
-def places(request, tmp_path, monkeypatch):
-    """Of a `Small`: what it reads, and where it writes."""
-    monkeypatch.setenv("MEDIMG_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "site").mkdir()
-    found = {"old": OLD} | {name: tmp_path / name for name in ("out", "site", "cache")}
-    words = SMALL[request.node.callspec.params["name"]].words
-    if "{run}" in words:
-        found |= request.getfixturevalue("folders")
-        found["run"] = Path(shutil.copytree(found["run"], tmp_path / "run"))
-    if "{weights}" in words:
-        found["weights"] = tmp_path / "own.h5"
-        build("baseline_cnn", 32, 3, 2).save_weights(found["weights"])
-    return found
-
-
-def require_there(small: Small, places: dict[str, Path], tmp_path: Path) -> None:
-    for result in small.results:
-        path = Path(result.format(**places))
-        assert list(path.parent.glob(path.name)), result
-    assert half_files(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "predict" else name for name in SMALL]
-)
-def test_a_file_may_grow_no_further(name, places, tmp_path):
-    small, refusals = SMALL[name], 0
-    words = spelt(small.words, places)
-    for size in small.sizes:
-        with no_file_beyond(size):
-            result = medimg(*words)
-        if result.exit_code == 0:
-            break
-        refusals += 1
-        assert result.exit_code == 2, result.output
-        (line,) = [line for line in result.stderr.splitlines() if line.startswith("medimg: error:")]
-        assert "File too large" in line
-        assert half_files(tmp_path) == []
-        if name == "dossier":
-            shutil.rmtree(places["out"], ignore_errors=True)
-    assert refusals
-    for option in [small.again.split()] if result.exit_code == 0 else [[], small.again.split()]:
-        result = medimg(*words, *option)
-        if result.exit_code == 0:
-            break
-    assert result.exit_code == 0, result.output
-    require_there(small, places, tmp_path)

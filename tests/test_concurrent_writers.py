@@ -17,8 +17,7 @@ import yaml
 import cli
 from medimg.lock import FILE, locked
 from medimg.studies.declared import names
-from tests.command import medimg
-from tests.conftest import SMALLEST as MODEL
+from tests.command import medimg, spelt
 from tests.forks import forked, typed
 
 # What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two,
@@ -74,6 +73,11 @@ WRITERS = {
         midway="rounds.csv",
         again="--resume",
     ),
+    "rehearse": Writer(
+        "federate rehearse {table} --out {out} --model logistic --rounds 1 --no-comparison",
+        "federation.json",
+        again="--overwrite",
+    ),
     "synthesize": Writer(
         "synthesize {table} --model tvae --out {out} --epochs 30",
         "dataset.yaml",
@@ -110,11 +114,6 @@ def done(*words: object) -> None:
     assert result.exit_code == 0, result.output
 
 
-def spelt(text: str, places: dict[str, Path]) -> list[str]:
-    words = [word.format(**places, model="{model}") for word in text.split()]
-    return [piece for word in words for piece in (MODEL if word == "{model}" else [word])]
-
-
 def started(words: list[str], folder: Path, file: str) -> multiprocessing.Process:
     """The command, stopped when the file is there and, of a lock, tells whose it is."""
     process = forked(typed, words)
@@ -131,7 +130,6 @@ def started(words: list[str], folder: Path, file: str) -> multiprocessing.Proces
 # Longer ones, which are not run to their end here.
 LONGER = (
     "demo --out {out}",
-    "federate rehearse {table} --out {out}",
     *(f"study {name} {{data}} --out {{out}}" for name in names()),
 )
 COMMANDS = (*LONGER, *(writer.words for writer in WRITERS.values()))
