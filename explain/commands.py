@@ -30,13 +30,13 @@ def explain(run_folder, **values):
 def explain_run(run_folder, config: ExplainConfig) -> None:
     """Explain a Run and print the scores."""
     from explain.explain import explain
+    from medimg.report.write import require_readable, write
     from medimg.run import Run
 
+    run = Run.load(Path(run_folder))
+    require_readable(run)
     with progress_bars() as step:
-        run = Run.load(Path(run_folder))
         result = explain(run, config, partial(step, "explain"))
-    from medimg.report.write import write
-
     write(run)
     printing.positive(run.description())
     scores(result)

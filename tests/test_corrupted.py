@@ -219,3 +219,24 @@ def test_every_command(kind, seed, whole, tmp_path):
 def test_commands_without_a_model(kind, seed, whole, tmp_path):
     light = [words for words in KINDS[kind] if words.startswith(LIGHT)]
     assert amiss(whole, tmp_path, kind, light, seed=2 * seed + 2, each=1, most=8) == []
+
+
+@pytest.mark.slow
+def test_what_a_report_reads_is_damaged(whole, tmp_path):
+    """Commands that end with the report find it before they have replaced anything."""
+    found = []
+    for command, name in (
+        ("evaluate {it} --bootstrap 20", "history.csv"),
+        ("evaluate {it} --bootstrap 20", "environment.json"),
+        ("evaluate {it} --bootstrap 20", "config.yaml"),
+        ("audit {it} --attack threshold --bootstrap 20", "metrics.json"),
+        ("explain {it}", "environment.json"),
+        ("validate {it} {data} --bootstrap 20", "predictions.csv"),
+    ):
+        folder = Path(shutil.copytree(whole["table-run"], tmp_path / "it"))
+        case = (Path(name), "no text", bytes(range(256)))
+        found.append(tried(spelt(command, "table-run", whole, folder), folder, case))
+        assert len(list(folder.glob("*.html"))) == len(list(whole["table-run"].glob("*.html")))
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
+    assert found == [""] * len(found)

@@ -37,11 +37,18 @@ def evaluate_run(run_folder, config: EvaluateConfig) -> None:
     if config.data is not None:
         config = replace(config, data=str(resolve(config.data))).with_given_names(config.names_given())
     run = Run.load(Path(run_folder))
+    _require_report(run, is_evaluated=False)
     with progress_bars() as step:
         result = evaluate(run, config, partial(step, "predict"))
     _write_report(run, Path(result["report"]).parent)
     printing.evaluation(result)
     click.echo(f"report: {result['report']}")
+
+
+def _require_report(run, is_evaluated: bool = True) -> None:
+    from medimg.report.write import require_readable
+
+    require_readable(run, is_evaluated)
 
 
 def _write_report(run, folder: Path | None = None) -> None:
@@ -87,6 +94,7 @@ def validate(run_folder, data_folder, out, **values):
         raise InputError(f"{data}: no such folder; give a prepared Dataset or a folder of class folders")
     from medimg.validation.validate import validate
 
+    _require_report(run)
     with progress_bars() as step:
         result, folder = validate(run, data, config, out and Path(out), step)
     _write_report(run)
@@ -148,6 +156,7 @@ def audit(run_folder, **values):
     expected = cost(run, config)
     if expected:
         click.echo(expected)
+    _require_report(run)
     with progress_bars() as step:
         result = audit(run, config, step)
     _write_report(run)

@@ -58,6 +58,8 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     if config.prevalence is not None and not positive_class(description["task"], description["classes"]):
         raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     by = groupings(config.by) if config.by else []
+    # Damaged, it is found before anything is replaced.
+    history = run.history()
     subject = subject_of(run, config, description)
     for grouping in by:
         grouping.of(subject.rows)
@@ -83,7 +85,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     if config.calibrate is not None:
         calibrate.keep(run.root, description)
     folder = _folder(run, config, subject, metrics)
-    _write(run, folder, subject, predictions, metrics, raw if calibrator else None)
+    _write(folder, history, subject, predictions, metrics, raw if calibrator else None)
     return {**metrics, "report": str(folder / REPORT[0])}
 
 
@@ -250,9 +252,7 @@ def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) 
     return notes
 
 
-def _write(
-    run: Run, folder: Path, subject: Subject, predictions: Predictions, metrics: dict, before: Predictions | None
-) -> None:
+def _write(folder: Path, history, subject: Subject, predictions: Predictions, metrics: dict, before) -> None:
     from medimg.evaluation.gallery import write_figures
 
     # Of other numbers.
@@ -261,6 +261,6 @@ def _write(
     table = predictions.table(subject.rows, subject.dataset.negative)
     atomic.write_csv(folder / "predictions.csv", table)
     paths = None if subject.dataset.is_table else subject.dataset.paths(subject.rows)
-    write_figures(folder / "figures", predictions, metrics, run.history(), paths, before)
+    write_figures(folder / "figures", predictions, metrics, history, paths, before)
     # Last: where metrics.json is, all the rest is.
     atomic.write_json(folder / "metrics.json", metrics)

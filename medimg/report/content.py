@@ -95,21 +95,32 @@ def content(sources: Sources) -> dict:
         "decision_curve": measured.decision_curve(metrics),
         "subgroups": measured.subgroups(metrics),
         "floors": measured.floors(metrics, is_table),
-        "shortcuts": explained.shortcuts(run, is_table),
         "mistakes": explained.mistakes(sources.evaluated, sources.measured, maps),
-        "explanations": explained.explanations(run, is_table),
-        "privacy": provenance.privacy(run, unit),
-        "federation": provenance.federation(run),
-        "validations": provenance.validations(run),
-        "synthetic": provenance.synthetic(run),
+        **of_run(run, is_table, metrics),
         "spread": provenance.spread(run, metrics),
-        "training": provenance.training(run, metrics, is_table),
         "use": {
             "intended": [sentence.format(**words) for sentence in _USE],
             "limits": [sentence.format(**words) for sentence in _LIMITS],
         },
     }
     return {**report, **filled(report)}
+
+
+def of_run(run: Run, is_table: bool, metrics: dict | None = None) -> dict:
+    """What report.json says of the Run, beside its evaluation's `metrics`.
+
+    Raises:
+        InputError: a file of the Run can't be used.
+    """
+    return {
+        "shortcuts": explained.shortcuts(run, is_table),
+        "explanations": explained.explanations(run, is_table),
+        "privacy": provenance.privacy(run, "row" if is_table else "image"),
+        "federation": provenance.federation(run),
+        "validations": provenance.validations(run),
+        "synthetic": provenance.synthetic(run),
+        "training": provenance.training(run, metrics or {}, is_table),
+    }
 
 
 def _about(sources: Sources, what: str) -> dict:

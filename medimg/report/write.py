@@ -5,11 +5,27 @@ from pathlib import Path
 from medimg import atomic
 from medimg.evaluation.decision_curve_figure import decision_curve_figure
 from medimg.lock import writes
-from medimg.report.content import Sources, content
+from medimg.report.content import Sources, content, of_run
 from medimg.report.page import render
 from medimg.run import Run
 from medimg.serving.model_card import model_card
 from medimg.style.figures import save
+
+
+def require_readable(run: Run, is_evaluated: bool = True) -> None:
+    """See that the files of a report can be read, before a command that ends with it begins.
+
+    Args:
+        run: the Run.
+        is_evaluated: False: an evaluation is to be made, in the place of one that is there.
+
+    Raises:
+        InputError: one can't be used.
+    """
+    if not is_evaluated:
+        of_run(run, (run.root / "model.json").is_file() and "preprocessing" in run.description())
+    elif (run.root / "metrics.json").is_file():
+        content(Sources.of(run, run.root))
 
 
 @writes("run")
