@@ -7,6 +7,7 @@ import pandas as pd
 
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.positive import positive_class
+from medimg.errors import InputError
 from medimg.evaluation import prediction
 from medimg.evaluation.operating_point import metrics_of, operating_point, threshold_statement, thresholds
 from medimg.evaluation.own_threshold import rule_of
@@ -77,7 +78,15 @@ def decision_of(run: Run, model, description: dict, dataset: Dataset | None, bat
         description: its description.
         dataset: its Dataset, None where it is not on this machine.
         batch_size: of predictions on the validation part, where a threshold must be chosen.
+
+    Raises:
+        InputError: the description names other classes than the model answers, or the evaluation can't be used.
     """
+    outputs, named = model.output_shape[-1], len(description["classes"])
+    if outputs != named:
+        raise InputError(
+            f"{run.root / 'model.json'}: names {named} classes, but the model answers {outputs}; restore it"
+        )
     metrics, task = metrics_of(run), description["task"]
     statement = threshold_statement(metrics, description)
     if metrics is not None:

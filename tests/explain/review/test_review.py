@@ -412,6 +412,12 @@ def test_runs_that_have_no_page_or_show_no_training_image(small_table, noise, tm
     assert refused.status_code == 422
     assert "protects" in refused.json()["error"]
     assert send(client, noise.paths(noise.rows("test"))[0].read_bytes()).status_code == 200
+    described = private.root / "model.json"
+    described.write_text(json.dumps(json.loads(described.read_text()) | {"classes": ["one"]}))
+    for words in (("review",), ("predict", noise.root, "--out", tmp_path / "p.csv")):
+        told = medimg(words[0], private.root, *words[1:])
+        assert told.exit_code == 2, told.output
+        assert f"{described}: names 1 classes, but the model answers 2" in told.stderr
 
 
 @pytest.mark.slow
