@@ -4,22 +4,35 @@
 Leakage names whom it is about, as what it says has to be mended.
 """
 
+import base64
+import re
 import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pydicom
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from starlette.testclient import TestClient
 
+from explain.config import ReviewConfig
 from medimg.data.dataset import Dataset
+from medimg.run import Run
 from tests.command import medimg
 from tests.datasets import write_dataset, write_table
+from tests.volumes import write_dicom
 
 MARK = "Qz7Planted"
 MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "1")
 FEDERATION = ("--model", "logistic", "--partition", "iid", "--clients", "2", "--rounds", "1", "--no-comparison")
 PRIVATE = ("--dp-epsilon", "9", "--dp-delta", "1e-3")
 STUDY = ("--epochs", "1", "--dp-delta", "1e-3", "--epsilon", "9", "--seeds", "1", "--bootstrap", "20")
+TINY_STUDY = ("--seeds", "1", "--bootstrap", "20", "--epochs", "1", "--image-size", "32")
+MAPS = ("--method", "gradcam", "--score-count", "4")
+REHEARSAL = ("--model", "logistic", "--rounds", "1", "--no-comparison")
 # What is kept by patient, and stays with the Dataset's holder (docs/ideas/run.md).
 BY_PATIENT = {"predictions.csv"}
 COMMANDS = {
@@ -34,6 +47,8 @@ COMMANDS = {
         ("export", "{run}", "--out", "{out}/served"),
         ("export", "{run}", "--format", "onnx", "--out", "{out}/onnx"),
         ("data", "inspect", "{data}", "--out", "{out}/inspection"),
+        ("study", "imbalance", "{data}", "--out", "{out}/study", "--cell", "class weights", *TINY_STUDY),
+        ("study", "interpretability", "{data}", "--out", "{out}/maps", *TINY_STUDY, "--model", "baseline_cnn", *MAPS),
     ),
     "table": (
         ("train", "{data}", "--out", "{run}", "--model", "logistic", "--epochs", "2"),
@@ -63,6 +78,8 @@ COMMANDS = {
         ("synthesize", "{data}", "--model", "marginals", "--out", "{out}/made", *PRIVATE),
         ("synthesize", "{data}", "--model", "marginals", "--partition", "site", "--out", "{out}/sites", *PRIVATE),
         ("data", "ledger", "{data}"),
+        ("federate", "rehearse", "{data}", *REHEARSAL, "--out", "{out}/rehearsed"),
+        ("study", "synthetic-heart", "{data}", "--out", "{out}/heart", "--cell", "marginals", "--bootstrap", "200"),
     ),
 }
 
@@ -140,3 +157,64 @@ def test_no_id_in_what_prepare_prints_or_keeps_beside_the_manifest(kind, source,
     assert MARK not in result.output
     # Whose images are alike is to be mended by whoever has the films.
     assert holders(tmp_path / "data") - {"duplicates.csv"} == {"manifest.csv"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder with a Dataset whose image files hold ids as well, a Run, and DICOM files of two patients and a PNG."""
+    root = tmp_path_factory.mktemp("trained")
+    dataset = planted(root / "data", "images")
+    for words in (COMMANDS["images"][0], ("evaluate", "{run}", "--bootstrap", "20")):
+        result = medimg(*(word.format(data=root / "data", run=root / "run") for word in words))
+        assert result.exit_code == 0, result.output
+    said = PngInfo()
+    said.add_text("Description", f"{MARK}text")
+    for path in dataset.paths(dataset.manifest):
+        Image.open(path).save(path, pnginfo=said)
+    (root / "films").mkdir()
+    draw = np.random.default_rng(0)
+    for one in range(2):
+        own = {"PatientID": f"{MARK}own{one}", "PatientName": f"{MARK}own{one}^Name", "StationName": f"{MARK}station"}
+        pixels = draw.integers(0, 255, (40, 40), np.uint8)
+        write_dicom(root / "films" / f"{MARK}file{one}.dcm", pixels, **own, StudyDate="20200101")
+    shutil.copy(dataset.paths(dataset.manifest)[0], root / "films" / f"{MARK}file2.png")
+    return root
+
+
+@pytest.mark.slow
+def test_a_dicom_result_names_its_own_patient_alone(trained, tmp_path):
+    words = ("predict", trained / "run", trained / "films", "--out", tmp_path / "p.csv")
+    result = medimg(*words, "--save-maps", "--dicom-out", tmp_path / "dicom")
+    # The PNG has no study for its result.
+    assert result.exit_code == 1, result.output
+    paths = sorted((tmp_path / "dicom").iterdir())
+    assert len(paths) == 4
+    for path in paths:
+        own = pydicom.dcmread(path).PatientID
+        assert set(re.findall(rb"%b\w*" % MARK.encode(), path.read_bytes())) == {own.encode()}
+        assert str(trained).encode() not in path.read_bytes()
+    assert MARK not in "".join(path.name for path in paths)
+    maps = list((tmp_path / "p-maps").glob("*.png"))
+    assert len(maps) == 3
+    assert not [path for path in maps if MARK.encode() in path.read_bytes()]
+
+
+@pytest.mark.slow
+def test_the_page_of_review_names_nobody(trained):
+    from explain.review.reviewer import Reviewer
+    from explain.review.server import TOKEN, Site
+
+    reviewer, token = Reviewer(Run.load(trained / "run"), ReviewConfig(nearest=3)), "s" * 43
+    client = TestClient(Site(reviewer, ("127.0.0.1:8000",), token).app(), base_url="http://127.0.0.1:8000")
+    told = [client.get("/", params={"token": token})]
+    contents = [path.read_bytes() for path in sorted((trained / "films").iterdir())]
+    # A file that is broken behind its first bytes, too.
+    for content in (*contents, contents[0][:400], contents[2][:60]):
+        told.append(client.post("/answer", content=content, headers={TOKEN: token, "x-medimg-name": "a"}))
+    assert [one.status_code // 100 for one in told] == [2, 2, 2, 2, 4, 4]
+    for one in told:
+        pictures = re.findall(r"base64,([A-Za-z0-9+/=]+)", one.text)
+        for text in (one.content, *map(base64.b64decode, pictures)):
+            assert MARK.encode() not in text
+            for place in (str(trained), "medimg-review-"):
+                assert place.encode() not in text
