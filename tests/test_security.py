@@ -12,7 +12,7 @@ from PIL import Image
 
 from medimg.data import imaging
 from medimg.errors import InputError
-from tests.test_safe_loading import FILES, dotted
+from tests.test_safe_loading import FILES
 
 ROOT = Path(__file__).parents[1]
 TABLE = re.findall(
@@ -28,6 +28,12 @@ def test_the_versions_are_the_locked_ones():
     locked = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
     assert len(TABLE) > 4
     assert {name: version for name, version, _ in TABLE} == {name: locked.get(name) for name, _, _ in TABLE}
+
+
+def dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def test_what_is_open_is_not_called():
