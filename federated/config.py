@@ -194,6 +194,13 @@ class FederatedPrivacyOptions(Config):
         choices=("run", "dataset"),
         only="--dp-epsilon",
     )
+    noise: str = option(
+        "local",
+        "patient: all noise at each site, or a share of it at each, which the masked sum alone has all of; fewer than "
+        "half of the sites may collude.",
+        choices=("local", "distributed"),
+        only="--dp patient",
+    )
     dp_clipping: str = option(
         "fixed", "A fixed clip, or one that adapts.", choices=("fixed", "adaptive"), only="--dp client"
     )
@@ -251,9 +258,15 @@ class FederateConfig(
         return self.dp != "none"
 
     @property
+    def shares_noise(self) -> bool:
+        """Each site adds a share of the noise."""
+        return self.dp == "patient" and self.noise == "distributed"
+
+    @property
     def optimizer_of_clients(self) -> str:
         """The clients' optimizer, with the default where none was given."""
-        return self.client_optimizer or ("sgd" if self.strategy == "scaffold" else "adam")
+        by_itself = self.strategy == "scaffold" or self.shares_noise
+        return self.client_optimizer or ("sgd" if by_itself else "adam")
 
     def settled(self, is_table: bool) -> tuple["FederateConfig", dict[str, tuple]]:
         """With what rules choose where nobody does, and option -> (value, reason) of it.

@@ -12,7 +12,7 @@ from federated.engine.local_training import LocalTraining
 from federated.flower.description import Description
 from federated.partition import partition
 from federated.partition.site import require_public_sites
-from federated.private import client, patient
+from federated.private import client, noise_shares, patient
 from federated.private.private_rounds import refuse_class_weights
 from federated.rounds.compatibility import check_aggregation
 from federated.statistics import Schema, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
@@ -81,6 +81,7 @@ class Job:
         data.check(job.pooled)
         kind_of(dataset).check(training)
         check_aggregation(config, len(job.clients))
+        job = replace(job, config=_with_threshold(config, len(job.clients)))
         _check_privacy(config, dataset, len(job.clients))
         _require_measured(job.pooled)
         if config.is_private:
@@ -88,7 +89,8 @@ class Job:
             if config.partition == "site":
                 require_public_sites(job.pooled)
             if not dataset.is_table and not config.channels:
-                job = replace(job, config=replace(config, channels=_channels(job.pooled, config)))
+                channels = _channels(job.pooled, config)
+                job = replace(job, config=replace(job.config, channels=channels))
         if config.balance == "class-weight" and dataset.task == "multilabel":
             raise InputError("--balance class-weight: not for a multilabel set across clients; use none")
         require_no_leakage(as_prepared)
@@ -115,6 +117,7 @@ class Job:
         _require_measured(dataset)
         kind_of(dataset).check(config.training(dataset.unit))
         _check_privacy(config, dataset, sites)
+        config = _with_threshold(config, sites)
         require_no_leakage(dataset)
         return cls(dataset, clients, config, _schema(dataset))
 
@@ -267,6 +270,13 @@ def _channels(dataset: Dataset, config: FederateConfig) -> int:
     return images.form_of(dataset, "val").channels
 
 
+def _with_threshold(config: FederateConfig, clients: int) -> FederateConfig:
+    """Noise in shares counts on the threshold: each site is told which, and holds the sum to it."""
+    if not config.shares_noise:
+        return config
+    return replace(config, secure_threshold=noise_shares.threshold_of(config.secure_threshold, clients))
+
+
 def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> None:
     if not config.is_private:
         return
@@ -286,3 +296,6 @@ def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> No
         client.check(config, clients)
     else:
         patient.check(config)
+        if config.shares_noise:
+            # Its dimension decides nothing here.
+            noise_shares.NoiseShares.of(config, clients, 1)

@@ -40,8 +40,8 @@ def epsilon_of(events: Iterable, delta: float) -> dict[str, float]:
 
     Returns:
         `pld` (privacy loss distributions: the tight one, Koskela et al. 2020, Doroshenko et al.
-        2022; with noise in shares, which has none, the same as `rdp`), `rdp` (Renyi, Mironov 2017), `pld_without_amplification`,
-        `rdp_without_amplification`; infinity where there is no noise.
+        2022; with noise in shares, which has none, as `rdp`), `rdp` (Renyi, Mironov 2017),
+        `pld_without_amplification`, `rdp_without_amplification`; infinity where there is no noise.
 
     Raises:
         InputError: delta is out of range, or an event has no such accounting.

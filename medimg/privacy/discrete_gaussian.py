@@ -6,9 +6,21 @@ No floating point: a sample has the distribution that is accounted for, and none
 import math
 import secrets
 from fractions import Fraction
-from random import Random
+from typing import Protocol
 
 from medimg.errors import InputError
+
+
+class Source(Protocol):
+    """Uniform integers; `random.Random` is one."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """0 .. 2^k - 1."""
+        ...
+
+    def randrange(self, start: int, /) -> int:
+        """0 .. start - 1."""
+        ...
 
 
 class DiscreteGaussian:
@@ -23,7 +35,7 @@ class DiscreteGaussian:
         InputError: the parameter is not above 0.
     """
 
-    def __init__(self, variance: Fraction | int, source: Random | None = None):
+    def __init__(self, variance: Fraction | int, source: Source | None = None):
         if not variance > 0:
             raise InputError(f"discrete Gaussian of parameter {variance}: must be above 0")
         variance = Fraction(variance)

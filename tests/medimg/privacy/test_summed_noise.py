@@ -7,7 +7,6 @@ from fractions import Fraction
 import dp_accounting
 import numpy as np
 import pytest
-from scipy.special import logsumexp
 
 from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of, pld_epsilon
@@ -37,7 +36,8 @@ def divergence(p: np.ndarray, order: float, shift: int) -> float:
     moved, kept = p[:-shift], p[shift:]
     # Below, the convolution is rounding alone.
     both = (moved > 1e-290) & (kept > 1e-290)
-    return logsumexp(order * np.log(moved[both]) + (1 - order) * np.log(kept[both])) / (order - 1)
+    terms = order * np.log(moved[both]) + (1 - order) * np.log(kept[both])
+    return float(terms.max() + np.log(np.exp(terms - terms.max()).sum())) / (order - 1)
 
 
 @pytest.mark.parametrize("variance", [1, 2, 5])
@@ -74,7 +74,7 @@ def test_tau_by_hand():
         order / 2 * (euclidean + 2 * tau) ** 2,
     )
     assert renyi(event, np.array([order]))[0] == pytest.approx(min(candidates), rel=1e-12)
-    assert excess(LARGE.event([(0, 1)]).event) == 0.0
+    assert excess(SummedNoiseDpEvent(LARGE.sensitivity, LARGE.share_variance, 3, 74)) == 0.0
 
 
 def test_of_a_fine_grid_it_is_the_renyi_account_of_a_gaussian():
@@ -128,7 +128,8 @@ def test_with_other_trainings_both_count():
 def test_ledgers_keep_it():
     segment = Segment("run", "site", "draw", LARGE, ((0, 4),))
     again = Segment.from_dict(json.loads(json.dumps(segment.to_dict())))
-    assert again == segment and isinstance(again.mechanism, SummedMechanism)
+    assert again == segment
+    assert isinstance(again.mechanism, SummedMechanism)
     event = segment.event()
     assert from_dict(json.loads(json.dumps(to_dict(event)))) == event
     # A mechanism of one site's own noise is another one, though its common numbers are alike.
