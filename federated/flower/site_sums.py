@@ -93,8 +93,13 @@ class SiteSums:
         Raises:
             PolicyError: it could.
         """
+        if not self._config.shares_noise:
+            return
+        if terms.max_weight != 1.0:
+            # In steps coarser than the grid each site's share would be rounded by itself, and the sum have another.
+            raise PolicyError(f"round {terms.round}: the secure sum has coarser steps than the noise was drawn on")
         counted_on = self._config.secure_threshold
-        if self._config.shares_noise and terms.threshold < counted_on:
+        if terms.threshold < counted_on:
             raise PolicyError(
                 f"round {terms.round}: the secure sum opens from {terms.threshold} sites on, and the noise is that of "
                 f"{counted_on}: with fewer it would be less than the plan counts on"
