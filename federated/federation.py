@@ -167,18 +167,8 @@ class Federation:
             )
         else:
             names = [client.name for client in clients]
-            self.privacy = ClientPrivacy(
-                root,
-                pooled,
-                names,
-                config,
-                config.rounds,
-                self.plan.parameters,
-                not self.sites,
-                lineage,
-                self.start,
-                aggregator,
-            )
+            made_of = (self.plan.parameters, not self.sites, lineage, self.start, aggregator)
+            self.privacy = ClientPrivacy(root, pooled, names, config, config.rounds, *made_of)
         for sentence in self.privacy.sentences():
             self.listener.note(sentence)
 

@@ -89,8 +89,7 @@ class Job:
             if config.partition == "site":
                 require_public_sites(job.pooled)
             if not dataset.is_table and not config.channels:
-                channels = _channels(job.pooled, config)
-                job = replace(job, config=replace(job.config, channels=channels))
+                job = replace(job, config=replace(job.config, channels=_channels(job.pooled, config)))
         if config.balance == "class-weight" and dataset.task == "multilabel":
             raise InputError("--balance class-weight: not for a multilabel set across clients; use none")
         require_no_leakage(as_prepared)

@@ -233,4 +233,6 @@ class PatientPrivacy(PrivateRounds):
 
 def _account(plan: SitePlan, draw: str) -> Account:
     about = {"expected_patients": plan.site.expected_patients}
+    if plan.summed:
+        about["shares"] = plan.summed.shares
     return Account(plan.mechanism, draw, about)

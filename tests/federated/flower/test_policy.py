@@ -64,6 +64,12 @@ PLANS = [
         replace(PRIVATE, dp_epsilon=1.0),
         "dp epsilon: None is asked for, 2 allowed",
     ),
+    (
+        {"dp": {"epsilon": 3}},
+        replace(PRIVATE, secure="masking", noise="distributed"),
+        replace(PRIVATE, secure="masking"),
+        "dp noise: this site adds all its noise by itself; leave out --noise distributed",
+    ),
     ({"dp": {"delta": 1e-6}}, PRIVATE, replace(PRIVATE, dp_delta=1e-6), "dp delta: 1e-05 is asked for, 1e-06 allowed"),
 ]
 
@@ -77,6 +83,28 @@ def test_each_entry_refuses_what_it_says_and_no_more(policy, tmp_path, entries, 
     found.check_plan(allowed, "run", {}, tmp_path)
     # It is the entry that refuses.
     policy().check_plan(refused, "run", {}, tmp_path)
+
+
+def test_a_share_of_the_noise_where_the_policy_says_so(policy, known, tmp_path):
+    """Local noise is more, and always let by; of sites that anybody could invent none is counted on."""
+    shared = replace(PRIVATE, secure="masking", noise="distributed")
+    named = roster(known, "paris", "rome", "oslo")
+    listed = {"sites": [f"{name}.pub" for name in named]}
+    found = policy(dp={"noise": "distributed"}, **listed)
+    found.check_plan(shared, "run", named, tmp_path)
+    found.check_plan(replace(shared, noise="local"), "run", named, tmp_path)
+    with pytest.raises(
+        InputError, match="sites: noise in shares counts on the other sites, and this policy lists none"
+    ):
+        policy(dp={"noise": "distributed"}).check_plan(shared, "run", named, tmp_path)
+    for closed in (policy(dp={"noise": "local"}, **listed), policy(**listed)):
+        with pytest.raises(InputError, match="dp noise: this site adds all its noise by itself"):
+            closed.check_plan(shared, "run", named, tmp_path)
+    assert "all noise by itself, or a share of it" in " ".join(sentences(found))
+    assert "as long as fewer than half of the sites of 'sites' collude" in " ".join(sentences(found))
+    assert "share" not in " ".join(sentences(policy(dp={"noise": "local"}, **listed)))
+    with pytest.raises(InputError, match="'dp': must be one of local, distributed"):
+        policy(dp={"noise": "none"})
 
 
 def test_strangers_among_the_sites_of_a_sum(policy, known, tmp_path):
