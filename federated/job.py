@@ -81,8 +81,8 @@ class Job:
         data.check(job.pooled)
         kind_of(dataset).check(training)
         check_aggregation(config, len(job.clients))
-        job = replace(job, config=_with_threshold(config, len(job.clients)))
         _check_privacy(config, dataset, len(job.clients))
+        job = replace(job, config=_with_threshold(config, len(job.clients)))
         _require_measured(job.pooled)
         if config.is_private:
             require_public_classes(job.pooled)
@@ -116,7 +116,6 @@ class Job:
         _require_measured(dataset)
         kind_of(dataset).check(config.training(dataset.unit))
         _check_privacy(config, dataset, sites)
-        config = _with_threshold(config, sites)
         require_no_leakage(dataset)
         return cls(dataset, clients, config, _schema(dataset))
 
@@ -134,7 +133,7 @@ class Job:
         if bool(description.features) != dataset.is_table:
             raise InputError(f"sites: hold other than {dataset.root} holds: images, or a table")
         sites = description.clients.values()
-        config = self.config
+        config = _with_threshold(self.config, len(sites))
         if not dataset.is_table and not config.channels:
             # What the sites' images are would tell of a client that is protected.
             most = max(client["channels"] for client in sites)
@@ -273,7 +272,8 @@ def _with_threshold(config: FederateConfig, clients: int) -> FederateConfig:
     """Noise in shares counts on the threshold: each site is told which, and holds the sum to it."""
     if not config.shares_noise:
         return config
-    return replace(config, secure_threshold=noise_shares.threshold_of(config.secure_threshold, clients))
+    # Its dimension decides nothing here.
+    return replace(config, secure_threshold=noise_shares.NoiseShares.of(config, clients, 1).threshold)
 
 
 def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> None:
@@ -295,6 +295,3 @@ def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> No
         client.check(config, clients)
     else:
         patient.check(config)
-        if config.shares_noise:
-            # Its dimension decides nothing here.
-            noise_shares.NoiseShares.of(config, clients, 1)

@@ -189,6 +189,8 @@ def _check_sites(clients: int, threshold: int) -> None:
             f"--noise distributed: of {clients} sites one may collude, and the other then has to add all the noise, "
             "as with --noise local; it takes 3 sites or more"
         )
+    if threshold > clients:
+        raise InputError(f"--secure-threshold {threshold}: there are {clients} sites; give {clients} or less")
     if honest < 2:
         raise InputError(
             f"--secure-threshold {threshold}: a sum of {threshold} of {clients} sites, {false} of whom may collude, "

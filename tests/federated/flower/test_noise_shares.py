@@ -77,9 +77,9 @@ def test_a_site_holds_whole_numbers_and_sends_none(attacker):
 def test_a_lowered_threshold_is_refused_by_the_site(attacker):
     """The sum of two sites would open with two shares, and one of the two may be the coordinator's own."""
     start = trained(attacker)
-    refused = attacker.advertise(start, threshold=2).fields[protocol.REFUSED]
+    refused = attacker.advertise(start, threshold=2, max_weight=1.0).fields[protocol.REFUSED]
     assert "round 1: the secure sum opens from 2 sites on, and the noise is that of 3" in refused
-    assert "content" in attacker.advertise(start, threshold=3).arrays
+    assert "content" in attacker.advertise(start, threshold=3, max_weight=1.0).arrays
 
 
 def test_a_sum_in_coarser_steps_is_refused_by_the_site(attacker):

@@ -64,12 +64,6 @@ PLANS = [
         replace(PRIVATE, dp_epsilon=1.0),
         "dp epsilon: None is asked for, 2 allowed",
     ),
-    (
-        {"dp": {"epsilon": 3}},
-        replace(PRIVATE, secure="masking", noise="distributed"),
-        replace(PRIVATE, secure="masking"),
-        "dp noise: this site adds all its noise by itself; leave out --noise distributed",
-    ),
     ({"dp": {"delta": 1e-6}}, PRIVATE, replace(PRIVATE, dp_delta=1e-6), "dp delta: 1e-05 is asked for, 1e-06 allowed"),
 ]
 
@@ -97,7 +91,7 @@ def test_a_share_of_the_noise_where_the_policy_says_so(policy, known, tmp_path):
         InputError, match="sites: noise in shares counts on the other sites, and this policy lists none"
     ):
         policy(dp={"noise": "distributed"}).check_plan(shared, "run", named, tmp_path)
-    for closed in (policy(dp={"noise": "local"}, **listed), policy(**listed)):
+    for closed in (policy(dp={"noise": "local"}, **listed), policy(dp={"epsilon": 3}, **listed), policy(**listed)):
         with pytest.raises(InputError, match="dp noise: this site adds all its noise by itself"):
             closed.check_plan(shared, "run", named, tmp_path)
     assert "all noise by itself, or a share of it" in " ".join(sentences(found))
@@ -252,7 +246,8 @@ def test_a_damaged_record_of_runs_is_refused(policy, tmp_path, content):
         ({"hours": 1080}, "'hours': must be a text like"),
         ({"hours": "08:00-08:00"}, "'hours': must be a text like"),
         ({"dp": 3}, "'dp': must be a mapping of unit, epsilon, delta, budget"),
-        ({"dp": {"epsilon": 3, "noise": 1}}, "'dp': must be a mapping"),
+        ({"dp": {"epsilon": 3, "clip": 1}}, "'dp': must be a mapping"),
+        ({"dp": {"epsilon": 3, "noise": 1}}, "'dp': must be one of local, distributed"),
         ({"dp": {"unit": "client"}}, "'dp': unit must be patient"),
         ({"dp": {"epsilon": 0}}, "'dp': must be a number from"),
         ({"dp": {"epsilon": float("nan")}}, "'dp': must be a number from"),

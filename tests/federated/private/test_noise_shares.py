@@ -70,6 +70,7 @@ def test_no_two_lists_of_a_round_are_confirmed(clients):
     ("clients", "threshold", "why"),
     [
         (2, 2, "of 2 sites one may collude, and the other then has to add all the noise, as with --noise local"),
+        (4, 5, "--secure-threshold 5: there are 4 sites; give 4 or less"),
         (3, 2, "has one honest share for certain.* nothing is gained over --noise local; give 3 or more"),
         (5, 3, "--secure-threshold 3: a sum of 3 of 5 sites, 2 of whom may collude"),
         (6, 4, "two sums of a round could be opened, whose difference is the update of a site.*; give 5 or more"),
