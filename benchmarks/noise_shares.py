@@ -48,8 +48,15 @@ class Choice(NamedTuple):
 
 LOCAL = [
     Choice(rounds, optimizer, rate, clip, batch)
-    for rounds, batch, clip in product((10, 20, 5, 40), (32, 128), (0.5, 1.0))
+    for rounds, batch, clip in product((5, 10, 20, 40), (32, 128), (0.5, 1.0))
     for optimizer, rates in (("adam", (0.01, 0.03, 0.1)), ("sgd", (0.1, 0.3, 1.0)), ("momentum", (0.05, 0.2)))
+    for rate in rates
+]
+# Of much epsilon the best of the above lay at its edge.
+LOCAL += [
+    Choice(rounds, optimizer, rate, clip, 128)
+    for rounds, clip in product((40, 80, 160), (1.0, 2.0))
+    for optimizer, rates in (("adam", (0.03, 0.1, 0.3)), ("sgd", (1.0, 3.0)))
     for rate in rates
 ]
 SHARED = [

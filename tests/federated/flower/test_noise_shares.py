@@ -89,6 +89,17 @@ def test_a_sum_in_coarser_steps_is_refused_by_the_site(attacker):
     assert "coarser steps than the noise was drawn on" in refused
 
 
+def test_a_site_started_anew_holds_the_same_and_counts_it_once(attacker):
+    """Other noise on the same sums would be a second release."""
+    trained(attacker)
+    before = attacker.sites["s0"]._training.held[1]
+    attacker.restart()
+    trained(attacker)
+    training = attacker.sites["s0"]._training
+    assert (training.held[1] == before).all()
+    assert training._privacy.ledger.steps("s0") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

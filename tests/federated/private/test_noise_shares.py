@@ -12,10 +12,12 @@ from federated.private.noise_shares import NoiseShares, colluding, threshold_of
 from federated.private.patient import PatientPrivacy, check
 from federated.private.shared_plan import shared_plan_of
 from federated.private.site_key import with_key
+from federated.report.words import accounting
 from federated.secure.fixed_point import FixedPoint
 from medimg.errors import InputError
 from medimg.privacy import ledger
 from medimg.privacy.accounting import pld_epsilon
+from medimg.privacy.card import privacy_section
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.privacy.statement import summary
 from medimg.privacy.summed_mechanism import SummedMechanism
@@ -187,6 +189,11 @@ def test_what_it_rests_on_is_said(private, tmp_path):
     assert "by Renyi accounting" in words
     assert "privacy loss distributions" not in words
     assert "every one that takes part" in words
+    card = privacy_section(told, "row")
+    assert "by Renyi accounting, which is the claim" in card
+    assert "privacy loss distributions" not in card
+    assert accounting(private.summary())["pld"] == "by Rényi accounting, which is the claim"
+    assert accounting({"sites": {"a": {}}})["pld"] == accounting(None)["pld"] == "by privacy loss distributions"
 
 
 def test_sites_whose_noise_differs_make_no_sum(tmp_path, dataset, sites):
