@@ -28,7 +28,6 @@ _STEPPING = "use without --strategy fedsgd or --comparison or --personalize-epoc
 # Of these a round of training is made of; what `TrainConfig` calls by other names is not among them.
 _SHARED = [field.name for kind in (ModelOptions, ImageOptions, TableOptions) for field in dataclasses.fields(kind)]
 
-
 # Fitted on folds (benchmarks/federated_defaults.py).
 _STEPS_OF_TABLES = {
     "client_optimizer": ("sgd", "Adam, anew in every round, takes its first steps as large for columns that say little")
@@ -194,6 +193,9 @@ class FederatedPrivacyOptions(Config):
         choices=("run", "dataset"),
         only="--dp-epsilon",
     )
+    noise: str = option(
+        "local", "All noise at each site, or a share of it.", choices=("local", "distributed"), only="--dp patient"
+    )
     dp_clipping: str = option(
         "fixed", "A fixed clip, or one that adapts.", choices=("fixed", "adaptive"), only="--dp client"
     )
@@ -214,8 +216,7 @@ class FederateConfig(
 ):
     """Options of `medimg federate`."""
 
-    # Of Runs that were made when TFF's workers served sites.
-    gone: ClassVar = {"worker": "", "worker_patience": "site_patience"}
+    gone: ClassVar = {"worker": "", "worker_patience": "site_patience"}  # Of Runs when TFF's workers served sites.
     only: ClassVar = {
         TableOptions: ("tables",),
         ImageOptions: ("images",),
@@ -251,9 +252,14 @@ class FederateConfig(
         return self.dp != "none"
 
     @property
+    def shares_noise(self) -> bool:
+        """Each site adds a share of the noise."""
+        return self.dp == "patient" and self.noise == "distributed"
+
+    @property
     def optimizer_of_clients(self) -> str:
         """The clients' optimizer, with the default where none was given."""
-        return self.client_optimizer or ("sgd" if self.strategy == "scaffold" else "adam")
+        return self.client_optimizer or ("sgd" if self.strategy == "scaffold" or self.shares_noise else "adam")
 
     def settled(self, is_table: bool) -> tuple["FederateConfig", dict[str, tuple]]:
         """With what rules choose where nobody does, and option -> (value, reason) of it.
@@ -278,16 +284,11 @@ class FederateConfig(
     def client_learning_rate(self) -> float:
         """The clients' learning rate, with the default where none was given."""
         # A logistic regression has one minimum: it can go there in larger steps.
-        adam = 0.01 if self.model == "logistic" else 0.002
-        defaults = {"sgd": 0.1, "momentum": 0.05, "adam": adam}
+        defaults = {"sgd": 0.1, "momentum": 0.05, "adam": 0.01 if self.model == "logistic" else 0.002}
         return self.learning_rate or defaults[self.optimizer_of_clients]
 
     def training(self, unit: str) -> TrainConfig:
-        """The options of a central training that describe the same model on the same data.
-
-        Args:
-            unit: of the Dataset, `image` or `row`.
-        """
+        """The options of a central training of the same model on the same data, of unit `image` or `row`."""
         shared = {name: getattr(self, name) for name in _SHARED}
         # BatchNorm's moving statistics can't be averaged: they stay as they are, or at the sites.
         keeps_batch_norm = self.freeze == "backbone" or self.strategy == "fedbn"
@@ -295,5 +296,4 @@ class FederateConfig(
         if self.dp == "patient" and unit == "row":
             # Clipping and noise hold the weights down already, and a penalty is no patient's loss.
             shared["model_arg"] = {"l2": "0", **self.model_arg}
-        rounds = {"batch_size": self.batch_size, "balance": self.balance, "seed": self.seed}
-        return TrainConfig(**shared, **rounds).resolved(unit)
+        return TrainConfig(**shared, batch_size=self.batch_size, balance=self.balance, seed=self.seed).resolved(unit)

@@ -16,6 +16,7 @@ from federated.engine.records import ClientData
 from federated.job import Job
 from federated.partition import heterogeneity
 from federated.private.client import ClientPrivacy
+from federated.private.noise_shares import NoiseShares
 from federated.private.patient import PatientPrivacy
 from federated.private.site_key import with_key
 from federated.references import Comparing, Comparison
@@ -31,6 +32,7 @@ from federated.tff.engine import Engine
 from federated.tff.execution import Execution
 from federated.tff.local_model import LocalModel
 from federated.tff.optimizers import aggregator
+from federated.tff.shared_rounds import SharedPool, SharedRounds
 from medimg import atomic
 from medimg.listener import Listener
 from medimg.privacy.statement import WITHHELD
@@ -159,24 +161,14 @@ class Federation:
             # Other first weights are another release, with noise of its own.
             also = {"start": self.start}
             site_plans = self.sites.privacy if self.sites else None
+            shares = NoiseShares.of(config, len(clients), self.plan.parameters) if config.shares_noise else None
             self.privacy = PatientPrivacy(
-                root, pooled, clients, config, config.rounds, not self.sites, also, lineage, site_plans
+                root, pooled, clients, config, config.rounds, not self.sites, also, lineage, site_plans, shares
             )
         else:
             names = [client.name for client in clients]
-            trained = sum(np.prod(v.shape) for v in self.plan.trained.trainable_variables)
-            self.privacy = ClientPrivacy(
-                root,
-                pooled,
-                names,
-                config,
-                config.rounds,
-                int(trained),
-                not self.sites,
-                lineage,
-                self.start,
-                aggregator,
-            )
+            made_of = (self.plan.parameters, not self.sites, lineage, self.start, aggregator)
+            self.privacy = ClientPrivacy(root, pooled, names, config, config.rounds, *made_of)
         for sentence in self.privacy.sentences():
             self.listener.note(sentence)
 
@@ -204,6 +196,9 @@ class Federation:
         )
 
     def _pool(self, engine: Engine, clients: list[ClientData], log: AuditLog) -> Pool:
+        if not self.sites and self.config.shares_noise:
+            step = self.privacy.shared_step()
+            return SharedPool(SharedRounds(engine.model, self.plan.layout, step, self.config.seed), clients)
         if not self.sites:
             return LocalPool(engine, clients)
         self.sites.start(engine.vectors, engine.client_state_shapes, log)

@@ -12,7 +12,7 @@ from federated.engine.local_training import LocalTraining
 from federated.flower.description import Description
 from federated.partition import partition
 from federated.partition.site import require_public_sites
-from federated.private import client, patient
+from federated.private import client, noise_shares, patient
 from federated.private.private_rounds import refuse_class_weights
 from federated.rounds.compatibility import check_aggregation
 from federated.statistics import Schema, counts_disclosed, disclosed, fit, pixel_whitening, pixels_disclosed
@@ -82,13 +82,14 @@ class Job:
         kind_of(dataset).check(training)
         check_aggregation(config, len(job.clients))
         _check_privacy(config, dataset, len(job.clients))
+        job = replace(job, config=_with_threshold(config, len(job.clients)))
         _require_measured(job.pooled)
         if config.is_private:
             require_public_classes(job.pooled)
             if config.partition == "site":
                 require_public_sites(job.pooled)
             if not dataset.is_table and not config.channels:
-                job = replace(job, config=replace(config, channels=_channels(job.pooled, config)))
+                job = replace(job, config=replace(job.config, channels=_channels(job.pooled, config)))
         if config.balance == "class-weight" and dataset.task == "multilabel":
             raise InputError("--balance class-weight: not for a multilabel set across clients; use none")
         require_no_leakage(as_prepared)
@@ -132,7 +133,7 @@ class Job:
         if bool(description.features) != dataset.is_table:
             raise InputError(f"sites: hold other than {dataset.root} holds: images, or a table")
         sites = description.clients.values()
-        config = self.config
+        config = _with_threshold(self.config, len(sites))
         if not dataset.is_table and not config.channels:
             # What the sites' images are would tell of a client that is protected.
             most = max(client["channels"] for client in sites)
@@ -265,6 +266,14 @@ def _channels(dataset: Dataset, config: FederateConfig) -> int:
     if family(config.model).takes_colour:
         return 3
     return images.form_of(dataset, "val").channels
+
+
+def _with_threshold(config: FederateConfig, clients: int) -> FederateConfig:
+    """Noise in shares counts on the threshold: each site is told which, and holds the sum to it."""
+    if not config.shares_noise:
+        return config
+    # Its dimension decides nothing here.
+    return replace(config, secure_threshold=noise_shares.NoiseShares.of(config, clients, 1).threshold)
 
 
 def _check_privacy(config: FederateConfig, dataset: Dataset, clients: int) -> None:

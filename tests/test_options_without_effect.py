@@ -118,6 +118,7 @@ WITHOUT_EFFECT = {
         ("secure_bits", "images", "--secure ckks", "--secure masking"),
         ("dp_epsilon dp_delta dp_clip dp_noise_multiplier dp_clipping dp_seed", "images", "", "--dp client"),
         ("dp_budget", "images", "--dp patient", "--dp patient --dp-epsilon 3"),
+        ("noise", "images", "--dp client", "--dp patient"),
         ("dp_clipping", "images", "--dp patient --dp-epsilon 3", "--dp client"),
         ("bound categories", "tables", "", "--dp patient --dp-epsilon 3"),
     ),

@@ -65,6 +65,11 @@ class ClientPlan:
         return kind.fitted(self.model, kind.plan(self.config, self.model)[0], self.config)
 
     @property
+    def parameters(self) -> int:
+        """Numbers that are trained."""
+        return sum(int(variable.shape.num_elements()) for variable in self.trained.trainable_variables)
+
+    @property
     def on_features(self) -> bool:
         """The records hold a frozen backbone's features."""
         return self.trained is not self.model

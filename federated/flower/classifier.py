@@ -13,10 +13,12 @@ from federated.flower.kinds import SiteWork
 from federated.flower.local_rounds import LocalRounds
 from federated.flower.own_metrics import own_metrics
 from federated.flower.session import Session
+from federated.private.noise_shares import SharedStep
 from federated.statistics import Schema, agreed
 from federated.statistics.few import require_chosen
 from federated.tff.client_work import ClientWork
 from federated.tff.local_model import LocalModel
+from federated.tff.shared_rounds import SharedRounds
 
 
 def _require_rows(session: Session, plan: ClientPlan) -> None:
@@ -47,9 +49,13 @@ def work(session: Session, config: FederateConfig, fields: dict, initial: list[n
     plan = replace(ClientPlan.from_dict(fields), training=training, private=private)
     plan.model.set_weights(initial)
 
-    def rounds(strategy: Strategy, local: LocalTraining, steps: Steps | None) -> LocalRounds:
+    def rounds(
+        strategy: Strategy, local: LocalTraining, steps: Steps | SharedStep | None
+    ) -> LocalRounds | SharedRounds:
         strategy.check(local)
         model = LocalModel(plan.trained, plan.description["task"], strategy.client.local_norm)
+        if isinstance(steps, SharedStep):
+            return SharedRounds(model, plan.layout, steps, session.seed)
         model.check()
         return LocalRounds(ClientWork(model, plan.layout, local, strategy, steps=steps), session.seed)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from federated.engine.local_training import LocalTraining, Steps
     from federated.engine.records import ClientData
     from federated.flower.local_rounds import LocalRounds
+    from federated.private.noise_shares import SharedStep
+    from federated.tff.shared_rounds import SharedRounds
 
 _CLASSIFIER = "federated.flower.classifier"
 _NAMED: dict[str, str] = {}
@@ -34,7 +36,7 @@ class SiteWork:
 
     plan: Any
     data: ClientData
-    rounds: Callable[[Strategy, LocalTraining, Steps | None], LocalRounds]
+    rounds: Callable[[Strategy, LocalTraining, Steps | SharedStep | None], LocalRounds | SharedRounds]
     metrics: Callable[[list[np.ndarray], list[np.ndarray] | None], dict] | None
     initial: list[np.ndarray]
 

@@ -35,6 +35,8 @@ class Policy:
         dp_unit: `patient`: the site trains with differential privacy alone; `none`: it need not.
         dp_epsilon: most of a run.
         dp_delta: most of a run.
+        dp_noise: `local`: the site adds all the noise by itself; `distributed`: or a share of it, where fewer than
+            half of the sites that it lists may collude.
         dp_budget: most epsilon over all runs, of the Dataset's ledger; None: no limit.
         statistics: counts and sums of its training rows may leave, as columns are scaled by them; where updates leave
             in a secure sum alone, in masked sums alone.
@@ -57,6 +59,7 @@ class Policy:
     dp_unit: str = "none"
     dp_epsilon: float | None = None
     dp_delta: float | None = None
+    dp_noise: str = "local"
     dp_budget: float | None = None
     statistics: bool = False
     metrics: bool = True
@@ -209,6 +212,13 @@ class Policy:
             raise PolicyError("dp: this site trains with --dp patient alone")
         if config.dp != "patient":
             return
+        if config.shares_noise and self.dp_noise != "distributed":
+            raise PolicyError("dp noise: this site adds all its noise by itself; leave out --noise distributed")
+        if config.shares_noise and not self.sites:
+            raise PolicyError(
+                "sites: noise in shares counts on the other sites, and this policy lists none: the coordinator could "
+                "invent them"
+            )
         for entry, most, given, option in (
             ("epsilon", self.dp_epsilon, config.dp_epsilon, "--dp-epsilon"),
             ("delta", self.dp_delta, config.dp_delta, "--dp-delta"),

@@ -12,7 +12,7 @@ from medimg.models.registry import ARGUMENTS, FAMILIES
 from medimg.untrusted.printable import printable
 from medimg.untrusted.yaml_file import read_yaml
 
-_OF_DP = ("unit", "epsilon", "delta", "budget")
+_OF_DP = ("unit", "epsilon", "delta", "budget", "noise")
 
 
 def entries(path: Path) -> dict:
@@ -101,6 +101,8 @@ def _dp(name: str, value: object, folder: Path) -> dict:
     for entry, (least, most) in {"epsilon": (1e-6, 1e6), "delta": (1e-300, 0.5), "budget": (1e-6, 1e6)}.items():
         if entry in value:
             attributes.update(_number(f"dp_{entry}", least, most, whole=False)(entry, value[entry], folder))
+    if "noise" in value:
+        attributes["dp_noise"] = _choice("local", "distributed")("noise", value["noise"], folder)["noise"]
     return attributes
 
 

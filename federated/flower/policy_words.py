@@ -79,4 +79,11 @@ def _privacy(policy: Policy) -> str:
         if policy.dp_budget is not None
         else "no limit over all runs ('budget' sets one)",
     ]
-    return f"Trains with differential privacy of patients alone: {', '.join(filter(None, limits))}."
+    limits.append("" if policy.dp_noise == "local" else "all noise by itself, or a share of it")
+    line = f"Trains with differential privacy of patients alone: {', '.join(filter(None, limits))}."
+    if policy.dp_noise == "local":
+        return line
+    return (
+        f"{line} Of a share the sum alone has enough noise, as long as fewer than half of the sites of 'sites' collude "
+        "(of three or four: one)."
+    )

@@ -100,6 +100,8 @@ def _policy(folder: Path, config: FederateConfig, root: Path) -> None:
     if config.dp == "patient":
         limits = {"epsilon": config.dp_epsilon, "delta": config.dp_delta}
         policy["dp"] = {"unit": "patient", **{name: value for name, value in limits.items() if value is not None}}
+        if config.shares_noise:
+            policy["dp"]["noise"] = "distributed"
     atomic.write_text(folder / "policy.yaml", yaml.safe_dump(policy, sort_keys=False))
 
 

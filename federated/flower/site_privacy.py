@@ -10,6 +10,7 @@ from federated.config import FederateConfig
 from federated.engine.records import ClientData
 from federated.flower.description import whole_number
 from federated.flower.policy import PolicyError
+from federated.private.noise_shares import NoiseShares
 from federated.private.patient import PatientPrivacy
 from federated.private.site_plan import SitePlan
 from federated.private.steps import SiteMechanism
@@ -20,7 +21,13 @@ from medimg.privacy.sampling import steps_per_pass
 
 
 def protect(
-    dataset: Dataset, data: ClientData, config: FederateConfig, folder: Path, start: str, budget: float | None
+    dataset: Dataset,
+    data: ClientData,
+    config: FederateConfig,
+    folder: Path,
+    start: str,
+    budget: float | None,
+    shares: NoiseShares | None = None,
 ) -> PatientPrivacy:
     """Settle what a training costs this site's patients, and set it aside in the Dataset's ledger.
 
@@ -31,6 +38,7 @@ def protect(
         folder: for the account of this training.
         start: what it begins with.
         budget: most epsilon over all trainings on the Dataset, by the site's policy; None: no limit.
+        shares: of the noise, with `--noise distributed`.
 
     Raises:
         InputError: options that go against privacy, or more than the budget.
@@ -38,7 +46,7 @@ def protect(
     if config.client_fraction < 1:
         raise PolicyError("--client-fraction: with --dp patient at sites of their own, all take part; leave it out")
     folder.mkdir(parents=True, exist_ok=True)
-    privacy = PatientPrivacy(folder, dataset, [data], config, config.rounds, also={"start": start})
+    privacy = PatientPrivacy(folder, dataset, [data], config, config.rounds, also={"start": start}, shares=shares)
     if privacy.ledger.spending.unwritten:
         # Another run would not know of this one.
         raise PolicyError("dp: the ledger of this site's Dataset can't be written; make it writable there")

@@ -14,6 +14,7 @@ from federated.secure.ckks_keys import CkksKeys
 from federated.secure.client import MaskingClient
 from federated.secure.errors import ForgedSumError
 from federated.secure.keys import Identity
+from federated.secure.terms import Terms
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
@@ -46,7 +47,9 @@ class SiteSums:
 
     def hold(self, number: int, vectors: list[np.ndarray], start: str) -> None:
         """Keep the update of a round, which it started from."""
-        flat = np.concatenate([np.ravel(vector) for vector in vectors]).astype(np.float32)
+        flat = np.concatenate([np.ravel(vector) for vector in vectors])
+        # Noise in shares is added exactly: float32 would round it.
+        flat = flat if self._config.shares_noise else flat.astype(np.float32)
         self.held, self._running = (number, flat, start), None
 
     def stage(self, message: Envelope, weight: float) -> bytes:
@@ -69,6 +72,7 @@ class SiteSums:
             self._session.policy.check_terms(running.terms, number, self.held[2])
             if (running.terms.limit, running.terms.bits) != (self._config.secure_limit, self._config.secure_bits):
                 raise PolicyError(f"round {number}: the secure sum has another limit than the plan, which would tell")
+            self._check_shares(running.terms)
             self._running = running
         elif self._running is None or stage not in stages:
             raise PolicyError(f"'{printable(stage, 30)}' of a secure sum that was not begun")
@@ -82,6 +86,24 @@ class SiteSums:
         if stage == stages[-1]:
             self.held = self._running = None
         return made
+
+    def _check_shares(self, terms: Terms) -> None:
+        """Refuse a sum that could be opened with less noise than the plan counts on.
+
+        Raises:
+            PolicyError: it could.
+        """
+        if not self._config.shares_noise:
+            return
+        if terms.max_weight != 1.0:
+            # In steps coarser than the grid each site's share would be rounded by itself, and the sum have another.
+            raise PolicyError(f"round {terms.round}: the secure sum has coarser steps than the noise was drawn on")
+        counted_on = self._config.secure_threshold
+        if terms.threshold < counted_on:
+            raise PolicyError(
+                f"round {terms.round}: the secure sum opens from {terms.threshold} sites on, and the noise is that of "
+                f"{counted_on}: with fewer it would be less than the plan counts on"
+            )
 
     def _joined(self, terms: bytes) -> MaskingClient | CkksClient:
         if self._config.secure == "masking":

@@ -8,13 +8,14 @@ from federated.algorithms.strategy import Strategy
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining
 from federated.engine.state import State
-from federated.flower import protocol, site_privacy
+from federated.flower import kinds, protocol, site_privacy
 from federated.flower.envelope import Envelope, WireError
 from federated.flower.kinds import work_of
 from federated.flower.policy import PolicyError
 from federated.flower.session import Session, named
 from federated.flower.site_privacy import protect
 from federated.flower.site_sums import SiteSums
+from federated.private.noise_shares import NoiseShares, SharedStep
 from federated.private.patient import PatientPrivacy
 from federated.private.patient import check as check_private
 from federated.private.site_key import with_key
@@ -56,9 +57,8 @@ class Training:
         self._privacy: PatientPrivacy | None = None
         self.summary = {"examples": self.data.examples}
         if config.dp == "patient":
-            self._protect(fields["start"])
-        steps = self._privacy.steps(PatientSteps) if self._privacy else None
-        self.rounds = work.rounds(strategy, LocalTraining.of(config), steps)
+            self._protect(fields["start"], self._shares(len(fields["roster"])))
+        self.rounds = work.rounds(strategy, LocalTraining.of(config), self._steps())
         self._weight = self.summary["weight"] = float(self.data.examples) if strategy.by_examples else 1.0
         # Its state of the strategy, after the round of that number.
         self._client_states: dict[int, list[np.ndarray]] = {}
@@ -73,6 +73,10 @@ class Training:
             except InputError as error:
                 # It is of the coordinator's own options.
                 raise PolicyError(str(error)) from error
+        if config.shares_noise and config.model in kinds.named():
+            raise PolicyError(f"--noise distributed: not for a {config.model}")
+        if config.shares_noise and not config.secure_threshold:
+            raise PolicyError("--noise distributed: the plan has no --secure-threshold, which the noise counts on")
         if config.is_private and not session.private:
             raise PolicyError("dp: this session began without privacy, and may have told what a private one does not")
         if config.weights != "none":
@@ -82,12 +86,27 @@ class Training:
             raise PolicyError(f"--strategy {config.strategy}: what its clients keep would travel beside a secure sum")
         return strategy
 
-    def _protect(self, start: str) -> None:
+    def _shares(self, sites: int) -> NoiseShares | None:
+        """What the plan has of noise in shares, checked as if nobody else had."""
+        if not self._config.shares_noise:
+            return None
+        try:
+            return NoiseShares.of(self._config, sites, self.plan.parameters)
+        except InputError as error:
+            # It is of the coordinator's own numbers.
+            raise PolicyError(str(error)) from error
+
+    def _steps(self) -> PatientSteps | SharedStep | None:
+        if not self._privacy:
+            return None
+        return self._privacy.shared_step() if self._config.shares_noise else self._privacy.steps(PatientSteps)
+
+    def _protect(self, start: str, shares: NoiseShares | None) -> None:
         session, config = self._session, self._config
         # Only the site draws: what it draws by is made here, and not told.
         self.data = with_key(self.data)
         folder = session.folder / "ledger" / named(session.run)
-        self._privacy = protect(session.dataset, self.data, config, folder, start, session.policy.dp_budget)
+        self._privacy = protect(session.dataset, self.data, config, folder, start, session.policy.dp_budget, shares)
         self.summary = {"privacy": site_privacy.plan_summary(self._privacy, session.name), "key": self.data.key}
 
     def train(self, message: Envelope) -> tuple[dict, dict]:

@@ -1,6 +1,9 @@
 """What the guarantee of a private federation rests on and what it does not cover, in plain sentences."""
 
+from dataclasses import replace
+
 from federated.config import FederateConfig
+from federated.private.noise_shares import NoiseShares, colluding
 from medimg.privacy.assumptions import WHEN, Circumstances, assumptions
 from medimg.training.lineage import NONE, Lineage
 
@@ -9,9 +12,18 @@ DISJOINT = (
     "sites' (parallel composition)."
 )
 ONE_CLIENT = "A client's epsilon is that of the rounds it is asked in, and the total is the largest of the clients'."
-_PATIENT = (
+_BY_THEMSELVES = (
     "Sites clip, draw and add noise by themselves: the coordinator and the other sites are given noisy updates only, "
-    "and the guarantee holds against them and whoever gets the model, for every round's model.",
+    "and the guarantee holds against them and whoever gets the model, for every round's model."
+)
+_IN_SHARES = (
+    "Sites clip and add their shares by themselves, and a site's update leaves in the masked sum alone. The guarantee "
+    "holds against the coordinator, that many sites and whoever gets the model, for every round's model.",
+    "Not covered: more colluding sites than that; each share less leaves the sum with less noise than is counted.",
+    "Not covered: a site that adds less noise than its share, or none; it is one of those that may collude.",
+    "A sum of discrete Gaussians is not quite one; the difference (tau of Kairouz, Liu, Steinke 2021) is counted.",
+)
+_PATIENT = (
     "Not covered: one person under two patient names, or at two sites.",
     "Treated as public: the names of the sites, and that each has training patients.",
     "Which client and which part a patient is in depends on no other patient: the Dataset says so, or for simulated "
@@ -49,9 +61,28 @@ _VALIDATION = "Not covered: the validation part, by which the best round was cho
 _OF_WEIGHTS = ("weights_file", "vouched", "inherited")
 
 
-def of_patients(circumstances: Circumstances, one_machine: bool) -> list[str]:
-    """Of `--dp patient`: what holds of any private training, then what a federation adds."""
-    return [*assumptions(circumstances), *_PATIENT, *([_ONE_MACHINE] if one_machine else [])]
+def of_patients(circumstances: Circumstances, one_machine: bool, shares: NoiseShares | None = None) -> list[str]:
+    """Of `--dp patient`: what holds of any private training, then what a federation adds.
+
+    Args:
+        circumstances: of the training.
+        one_machine: the sites were simulated.
+        shares: of the noise, where the sum alone has all of it.
+    """
+    machine = [_ONE_MACHINE] if one_machine else []
+    if shares is None:
+        return [*assumptions(circumstances), _BY_THEMSELVES, *_PATIENT, *machine]
+    every = assumptions(replace(circumstances, in_shares=True, poisson=False))
+    return [*every, of_shares(shares), *_IN_SHARES, *_PATIENT, *machine]
+
+
+def of_shares(shares: NoiseShares) -> str:
+    """On whom the guarantee of noise in shares rests."""
+    return (
+        f"Each of {shares.clients} sites adds a share of the noise, and the masked sum of {shares.threshold} or more "
+        f"of them carries {shares.shares} shares for certain that nobody else knows: assumed is that at most "
+        f"{colluding(shares.clients)} of the sites collude, with each other or with the coordinator."
+    )
 
 
 def of_clients(circumstances: Circumstances) -> list[str]:

@@ -8,9 +8,11 @@ from federated.algorithms.strategy import KINDS
 from federated.config import FederateConfig
 from federated.engine.local_training import LocalTraining, local_steps
 from federated.engine.records import ClientData
-from federated.private import assumptions
+from federated.private import assumptions, noise_shares
 from federated.private.assumptions import of_federation
+from federated.private.noise_shares import NoiseShares, SharedStep
 from federated.private.private_rounds import PrivateRounds, refuse_class_weights
+from federated.private.shared_plan import alike, shared_plan_of
 from federated.private.site_plan import SitePlan, asked_steps, plan_of, rounds_of, rounds_within
 from federated.private.steps import PatientSteps
 from medimg.data.dataset import Dataset
@@ -24,6 +26,11 @@ from medimg.privacy.terms import Account, Terms, require_finite_clip
 from medimg.training.lineage import NONE, Lineage
 
 _MECHANISM = "DP-SGD at each site: Gaussian noise on the sum of clipped contributions of its patients"
+
+_IN_SHARES = (
+    "Distributed discrete Gaussian: a share of the noise at each site, on the sum of clipped contributions of all its "
+    "patients; the masked sum of the sites has all of it"
+)
 
 
 def check(config: FederateConfig) -> None:
@@ -49,6 +56,8 @@ def check(config: FederateConfig) -> None:
             "patient weighs sites alike: use equal"
         )
     require_finite_clip(config)
+    if config.shares_noise:
+        noise_shares.check(config)
     if config.dp_epsilon is None and config.dp_noise_multiplier is None:
         raise InputError("--dp patient: give --dp-epsilon, e.g. 8, or --dp-noise-multiplier")
 
@@ -84,6 +93,7 @@ class PatientPrivacy(PrivateRounds):
         lineage: whose steps the first weights, or the rows, bring along.
         site_plans: what sites elsewhere have settled for themselves, in the place of their patients' numbers; None:
             settled here.
+        shares: of the noise, with `--noise distributed`.
 
     Attributes:
         plans: of every site.
@@ -104,9 +114,10 @@ class PatientPrivacy(PrivateRounds):
         also: dict | None = None,
         lineage: Lineage = NONE,
         site_plans: dict[str, SitePlan] | None = None,
+        shares: NoiseShares | None = None,
     ):
         check(config)
-        self._site_plans = site_plans
+        self._site_plans, self.shares = site_plans, shares
         super().__init__(config)
         self.data = {client.name: client for client in data}
         options = {**config.given(), **(also or {}), "rounds": rounds}
@@ -124,12 +135,17 @@ class PatientPrivacy(PrivateRounds):
             self._terms(),
             of_federation(config, lineage),
             {name: _account(self.plans[name], draw) for name, draw in draws.items()},
-            lambda circumstances: assumptions.of_patients(circumstances, one_machine),
+            lambda circumstances: assumptions.of_patients(circumstances, one_machine, shares),
         )
 
     def engine_arguments(self) -> dict:
-        """What `Engine` is given beside its other arguments."""
-        return {"steps": self.steps(PatientSteps)}
+        """What `Engine` is given beside its other arguments; under noise in shares it computes no updates."""
+        return {} if self.shares else {"steps": self.steps(PatientSteps)}
+
+    def shared_step(self) -> SharedStep:
+        """The step of a round under noise in shares, alike at all sites."""
+        mechanism = next(iter(self.plans.values())).mechanism
+        return SharedStep(self.shares, mechanism, self.config.dp_clip, self.training)
 
     def steps(self, kind: type[PatientSteps]) -> PatientSteps:
         """The private steps of the sites.
@@ -166,6 +182,13 @@ class PatientPrivacy(PrivateRounds):
         lines = [
             f"Patients are protected at every site with {goal} at delta {config.dp_delta:g}. {assumptions.DISJOINT}"
         ]
+        if self.shares:
+            noise, rounds = self.shared_step().mechanism.noise_multiplier, self.rounds
+            lines.append(
+                f"{assumptions.of_shares(self.shares)} Noise multiplier of the sum {noise:.3g}, {rounds} rounds, all "
+                "patients in each."
+            )
+            return lines + self._fewer_rounds()
         for name, plan in self.plans.items():
             site = plan.site
             lines.append(
@@ -179,17 +202,20 @@ class PatientPrivacy(PrivateRounds):
         config, names = self.config, list(self.data)
         local = LocalTraining.of(config)
         rounds_asked = rounds_of(names, rounds, config.client_fraction, config.seed)
+        plan_for = shared_plan_of if self.shares else plan_of
         self.plans = self._site_plans or {
-            name: plan_of(
+            name: plan_for(
                 client,
                 max(1, rounds_asked[name]),
-                local,
+                self.shares or local,
                 config,
                 earlier.previous(draws[name], name),
                 earlier.noise(draws[name], name),
             )
             for name, client in self.data.items()
         }
+        if self.shares:
+            self.plans = alike(self.plans, self.shares)
         per_round = {name: plan.steps_per_round for name, plan in self.plans.items()}
         self.rounds = rounds_within(
             names, rounds, config.client_fraction, config.seed, lambda name: self.plans[name].steps // per_round[name]
@@ -201,9 +227,12 @@ class PatientPrivacy(PrivateRounds):
 
     def _terms(self) -> Terms:
         most = max(plan.site.expected_patients for plan in self.plans.values())
-        return Terms.of(self.config, most, mechanism=_MECHANISM, composition=assumptions.DISJOINT)
+        mechanism = _IN_SHARES if self.shares else _MECHANISM
+        return Terms.of(self.config, most, mechanism=mechanism, composition=assumptions.DISJOINT)
 
 
 def _account(plan: SitePlan, draw: str) -> Account:
     about = {"expected_patients": plan.site.expected_patients}
+    if plan.summed:
+        about["shares"] = plan.summed.shares
     return Account(plan.mechanism, draw, about)

@@ -11,6 +11,7 @@ from medimg.errors import InputError
 from medimg.privacy.budget import Budget
 from medimg.privacy.mechanism import Mechanism
 from medimg.privacy.segments import joined
+from medimg.privacy.summed_mechanism import SummedMechanism
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,19 @@ class SitePlan:
         steps_per_round: when it does all its steps.
         rounds: that it is asked in.
         steps: allowed in all.
+        summed: of a step, where sites share the noise of their sum; None: the site adds all of it by itself.
     """
 
     site: SiteMechanism
     steps_per_round: int
     rounds: int
     steps: int
+    summed: SummedMechanism | None = None
 
     @property
     def mechanism(self) -> Mechanism:
         """Of a step, as the accountants need it."""
-        return Mechanism.poisson(self.site.sampling_probability, self.site.noise_multiplier)
+        return self.summed or Mechanism.poisson(self.site.sampling_probability, self.site.noise_multiplier)
 
 
 def plan_of(

@@ -98,7 +98,7 @@ def render(run_root: Path, federation: dict) -> str:
         bytes_text=bytes_text,
         seconds_text=seconds_text,
         epsilon_text=epsilon_text,
-        accounting=words.ACCOUNTING,
+        accounting=words.accounting(federation["privacy"]),
         p_text=p_text,
         signed=signed,
     )

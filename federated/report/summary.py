@@ -89,6 +89,9 @@ def _seconds(seconds: list[float | None]) -> dict[str, float | None]:
 
 def _local(job: Job) -> str:
     local = job.local
+    if job.config.shares_noise:
+        rate = f"learning rate {local.learning_rate:g}"
+        return f"one step of all patients a round, the sum of their gradients over {local.batch_size}, {rate}"
     amount = f"{local.steps} steps" if local.steps else f"{local.epochs} epochs"
     return f"{amount} of batch {local.batch_size} a round, {local.optimizer}, learning rate {local.learning_rate:g}"
 

@@ -16,11 +16,13 @@ _SUMMED = {
     "masking": "Updates were summed under pairwise masks, in a simulation",
     "ckks": "Updates were summed under CKKS encryption, in a simulation",
 }
-ACCOUNTING = {
+_ACCOUNTING = {
     "pld": "by privacy loss distributions",
     "rdp": "by Rényi accounting",
     "pld_without_amplification": "had the sampling not been secret",
 }
+# Of noise in shares no privacy loss distribution is known.
+_ACCOUNTING_OF_SHARES = {**_ACCOUNTING, "pld": "by Rényi accounting, which is the claim"}
 # Column of rounds.csv -> what it tells of a client; what is withheld of protected patients has no values there.
 _OF_A_ROUND = {
     "examples": "the number of examples",
@@ -51,6 +53,16 @@ USE = (
     "For research. This is not a medical device and must not guide the care of a patient. The numbers hold for data "
     "like these: another scanner, hospital, population or prevalence changes them. Labels are taken as they are."
 )
+
+
+def accounting(privacy: dict | None) -> dict[str, str]:
+    """How each epsilon was counted, by its name.
+
+    Args:
+        privacy: of federation.json.
+    """
+    sites = (privacy or {}).get("sites", {}).values()
+    return _ACCOUNTING_OF_SHARES if any("shares" in site for site in sites) else _ACCOUNTING
 
 
 def words_counted(gain: dict) -> tuple[int, int, str]:

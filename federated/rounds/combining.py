@@ -231,9 +231,9 @@ def _of(updates: dict[str, ClientUpdate], reasons: dict[str, str]) -> dict[str, 
 
 
 def _vectors(updates: dict[str, ClientUpdate]) -> list[np.ndarray]:
-    """Each update's arrays in one, float32 (d,)."""
+    """Each update's arrays in one, (d,): float32, or float64 of noise in shares, whose sum is exact."""
     flat = [np.concatenate([np.ravel(array) for array in update.vectors]) for update in updates.values()]
-    return [vector.astype(np.float32, copy=False) for vector in flat]
+    return [vector if vector.dtype == np.float64 else vector.astype(np.float32, copy=False) for vector in flat]
 
 
 def _weights(updates: dict[str, ClientUpdate]) -> list[float]:

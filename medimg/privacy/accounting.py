@@ -40,8 +40,8 @@ def epsilon_of(events: Iterable, delta: float) -> dict[str, float]:
 
     Returns:
         `pld` (privacy loss distributions: the tight one, Koskela et al. 2020, Doroshenko et al.
-        2022), `rdp` (Renyi, Mironov 2017), `pld_without_amplification`,
-        `rdp_without_amplification`; infinity where there is no noise.
+        2022; with noise in shares, which has none, as `rdp`), `rdp` (Renyi, Mironov 2017),
+        `pld_without_amplification`, `rdp_without_amplification`; infinity where there is no noise.
 
     Raises:
         InputError: delta is out of range, or an event has no such accounting.
@@ -207,7 +207,12 @@ def _renyi(event):
     """Renyi divergences of one step, float64 (orders,); a training asks for them again after every epoch."""
     import dp_accounting
 
-    return _compose(dp_accounting.rdp.RdpAccountant(), event).rdp
+    from medimg.privacy.summed_noise import SummedNoiseDpEvent, renyi
+
+    accountant = dp_accounting.rdp.RdpAccountant()
+    if isinstance(event, SummedNoiseDpEvent):
+        return renyi(event, accountant.orders)
+    return _compose(accountant, event).rdp
 
 
 @functools.lru_cache(maxsize=512)
@@ -225,6 +230,11 @@ def _pld_at(event, delta: float, interval: float) -> float:
     import dp_accounting
     from dp_accounting.pld import privacy_loss_distribution
 
+    from medimg.privacy.summed_noise import SummedNoiseDpEvent
+
+    # Of noise in shares only a bound of the Renyi divergences is known; what is composed with it is counted alike.
+    if any(isinstance(part.event, SummedNoiseDpEvent) for part in event.events):
+        return _rdp(event, delta)
     sampled = dp_accounting.PoissonSampledDpEvent
     if not all(
         isinstance(part.event, sampled) and isinstance(part.event.event, dp_accounting.GaussianDpEvent)

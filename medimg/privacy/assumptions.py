@@ -18,6 +18,7 @@ class Circumstances:
         weights_file: the weights came from a file of which nothing is known.
         vouched: that weights were learnt from other patients is the user's word.
         inherited: steps of private Runs that this one started from are counted.
+        in_shares: several sites add a share of the noise each, in whole numbers, and every patient is in every step.
         dataset_ledger: why the Dataset's ledger could not be written; empty: it was.
     """
 
@@ -31,9 +32,15 @@ class Circumstances:
     weights_file: bool = False
     vouched: bool = False
     inherited: bool = False
+    in_shares: bool = False
     dataset_ledger: str = ""
 
 
+# Of noise in floating point.
+DRAWN = (
+    "Not covered: noise is drawn in floating point, whose gaps can in theory be exploited.",
+    "Not covered: the generator of noise and samples is pseudo-random and not cryptographic.",
+)
 ALWAYS: tuple[str, ...] = (
     "Protected is the participation of one patient of split 'train', with all their images or rows: neighbouring data "
     "sets differ by one patient added or removed. Patients of 'val' and 'test' are not protected.",
@@ -41,8 +48,7 @@ ALWAYS: tuple[str, ...] = (
     "--bound and --categories, and of the number of patients the steps of a pass (patients over --batch-size, rounded "
     "up) and, where a default is taken from it, itself rounded down to 1, 2 or 5 times a power of ten.",
     "All intermediate weights are covered, not only the last ones.",
-    "Not covered: noise is drawn in floating point, whose gaps can in theory be exploited.",
-    "Not covered: the generator of noise and samples is pseudo-random and not cryptographic.",
+    *DRAWN,
     "Loss and accuracy on the training patients, their number, how long steps took and the hash of the manifest are "
     "not written.",
     "Not covered: how long the training as a whole took.",
@@ -73,6 +79,11 @@ WHEN = {
     "every one.",
 }
 
+IN_SHARES = (
+    "Every patient is in every step, so nothing is gained by sampling.",
+    "Contributions and noise are whole numbers, drawn exactly by a cryptographic generator from the site's key.",
+)
+
 SHUFFLED = (
     "Patients were used in shuffled batches, so no amplification by sampling is claimed: each patient is in one batch "
     "of each pass, and the neighbouring data set leaves that patient's place empty."
@@ -82,7 +93,9 @@ SHUFFLED = (
 def assumptions(circumstances: Circumstances) -> list[str]:
     """The sentences for `privacy.json`: what holds always, then what this training's circumstances add."""
     sentences = list(ALWAYS)
-    if not circumstances.poisson:
+    if circumstances.in_shares:
+        sentences = [*(text for text in ALWAYS if text not in DRAWN), *IN_SHARES]
+    elif not circumstances.poisson:
         sentences.append(SHUFFLED)
     for field in fields(circumstances):
         if field.name in WHEN and getattr(circumstances, field.name):

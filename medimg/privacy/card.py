@@ -1,6 +1,6 @@
 """What a model card says of privacy: the promise, its ledger and what it does not cover."""
 
-from medimg.privacy.statement import NO_PRIVACY, WITHHELD, summary
+from medimg.privacy.statement import NO_PRIVACY, WITHHELD, in_shares, summary
 
 _ACCOUNTS = {
     "pld": "by privacy loss distributions, which is the claim",
@@ -40,7 +40,8 @@ def privacy_section(content: dict | None, row: str) -> str:
 
 def _epsilons(content: dict) -> list[str]:
     epsilons = content["epsilon"]
-    lines = [f"- Epsilon: {epsilons[name]}, {words}." for name, words in _ACCOUNTS.items()]
+    accounts = {"rdp": "by Renyi accounting, which is the claim"} if in_shares(content) else _ACCOUNTS
+    lines = [f"- Epsilon: {epsilons[name]}, {words}." for name, words in accounts.items()]
     together = content.get("dataset")
     if together:
         lines.append(

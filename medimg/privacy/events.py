@@ -29,9 +29,12 @@ def from_dict(content: dict):
     """
     from dp_accounting import dp_event
 
+    from medimg.privacy import summed_noise
+
     if not isinstance(content, dict) or "type" not in content:
         raise InputError(f"event {content}: not a DpEvent; restore the ledger it was read from")
-    kind = getattr(dp_event, str(content["type"]), None)
+    name = str(content["type"])
+    kind = getattr(dp_event, name, None) or getattr(summed_noise, name, None)
     if not (isinstance(kind, type) and issubclass(kind, dp_event.DpEvent)):
         raise InputError(f"event '{content['type']}': not known to dp-accounting; restore the ledger it was read from")
     fields = {name: _restored(value) for name, value in content.items() if name != "type"}

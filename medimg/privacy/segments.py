@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 
 from medimg.errors import InputError
 from medimg.privacy.mechanism import Mechanism
+from medimg.privacy.summed_mechanism import SummedMechanism
 
 # A step of a microsecond, for thirty years.
 _MOST_STEPS = 10**15
@@ -78,7 +79,8 @@ class Segment:
         """
         try:
             fields = {key: content[key] for key in ("run", "phase", "draw", "unit")}
-            mechanism = Mechanism(**content["mechanism"])
+            values = content["mechanism"]
+            mechanism = SummedMechanism(**values) if "shares" in values else Mechanism(**values)
             ranges = tuple((first, last) for first, last in content["ranges"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"not a record of private steps ({error})") from error

@@ -34,7 +34,7 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
     theirs = f"{'its' if unit == 'client' else 'their'} {f'{row}s' if row else 'data'}"
     sentences = [
         f"{verb} with differential privacy for one {unit}: (epsilon, delta) = ({_number(epsilon['pld'])}, "
-        f"{content['delta']:g}) by privacy loss distributions ({_number(epsilon['rdp'])} by Renyi accounting), for "
+        f"{content['delta']:g}) {_accountants(content)}, for "
         f"adding or removing one {unit} of split 'train' with all {theirs}."
     ]
     if epsilon["pld"] == "infinite":
@@ -62,6 +62,17 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
             f"epsilon {_number(together['epsilon']['pld'])}."
         )
     return " ".join([*sentences, *_not_covered(content["assumptions"])])
+
+
+def in_shares(content: dict) -> bool:
+    """Whether noise in shares was counted, of which no privacy loss distribution is known."""
+    return any("shares" in event["mechanism"] for event in content["events"])
+
+
+def _accountants(content: dict) -> str:
+    if in_shares(content):
+        return "by Renyi accounting"
+    return f"by privacy loss distributions ({_number(content['epsilon']['rdp'])} by Renyi accounting)"
 
 
 def _not_covered(assumptions: list[str]) -> list[str]:

@@ -79,6 +79,28 @@ def test_each_entry_refuses_what_it_says_and_no_more(policy, tmp_path, entries, 
     policy().check_plan(refused, "run", {}, tmp_path)
 
 
+def test_a_share_of_the_noise_where_the_policy_says_so(policy, known, tmp_path):
+    """Local noise is more, and always let by; of sites that anybody could invent none is counted on."""
+    shared = replace(PRIVATE, secure="masking", noise="distributed")
+    named = roster(known, "paris", "rome", "oslo")
+    listed = {"sites": [f"{name}.pub" for name in named]}
+    found = policy(dp={"noise": "distributed"}, **listed)
+    found.check_plan(shared, "run", named, tmp_path)
+    found.check_plan(replace(shared, noise="local"), "run", named, tmp_path)
+    with pytest.raises(
+        InputError, match="sites: noise in shares counts on the other sites, and this policy lists none"
+    ):
+        policy(dp={"noise": "distributed"}).check_plan(shared, "run", named, tmp_path)
+    for closed in (policy(dp={"noise": "local"}, **listed), policy(dp={"epsilon": 3}, **listed), policy(**listed)):
+        with pytest.raises(InputError, match="dp noise: this site adds all its noise by itself"):
+            closed.check_plan(shared, "run", named, tmp_path)
+    assert "all noise by itself, or a share of it" in " ".join(sentences(found))
+    assert "as long as fewer than half of the sites of 'sites' collude" in " ".join(sentences(found))
+    assert "share" not in " ".join(sentences(policy(dp={"noise": "local"}, **listed)))
+    with pytest.raises(InputError, match="'dp': must be one of local, distributed"):
+        policy(dp={"noise": "none"})
+
+
 def test_strangers_among_the_sites_of_a_sum(policy, known, tmp_path):
     found = policy(sites=["paris.pub", "rome.pub"])
     with pytest.raises(InputError, match="sites: oslo are not those that this site sums securely with"):
@@ -224,7 +246,8 @@ def test_a_damaged_record_of_runs_is_refused(policy, tmp_path, content):
         ({"hours": 1080}, "'hours': must be a text like"),
         ({"hours": "08:00-08:00"}, "'hours': must be a text like"),
         ({"dp": 3}, "'dp': must be a mapping of unit, epsilon, delta, budget"),
-        ({"dp": {"epsilon": 3, "noise": 1}}, "'dp': must be a mapping"),
+        ({"dp": {"epsilon": 3, "clip": 1}}, "'dp': must be a mapping"),
+        ({"dp": {"epsilon": 3, "noise": 1}}, "'dp': must be one of local, distributed"),
         ({"dp": {"unit": "client"}}, "'dp': unit must be patient"),
         ({"dp": {"epsilon": 0}}, "'dp': must be a number from"),
         ({"dp": {"epsilon": float("nan")}}, "'dp': must be a number from"),
