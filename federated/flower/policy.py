@@ -122,6 +122,8 @@ class Policy:
             raise PolicyError(f"secure: updates of this site leave in a secure sum alone; give --secure {kind}")
         if config.secure != "none":
             self.check_partners(config.secure, roster)
+        if config.shares_noise:
+            self._check_shares(len(roster))
         if config.batch_size < self.fewest_rows:
             raise PolicyError(
                 f"min_batch: a step of {config.batch_size} shows its rows; raise --batch-size to {self.fewest_rows}"
@@ -212,19 +214,31 @@ class Policy:
             raise PolicyError("dp: this site trains with --dp patient alone")
         if config.dp != "patient":
             return
-        if config.shares_noise and self.dp_noise != "distributed":
-            raise PolicyError("dp noise: this site adds all its noise by itself; leave out --noise distributed")
-        if config.shares_noise and not self.sites:
-            raise PolicyError(
-                "sites: noise in shares counts on the other sites, and this policy lists none: the coordinator could "
-                "invent them"
-            )
         for entry, most, given, option in (
             ("epsilon", self.dp_epsilon, config.dp_epsilon, "--dp-epsilon"),
             ("delta", self.dp_delta, config.dp_delta, "--dp-delta"),
         ):
             if most is not None and (given is None or given > most):
                 raise PolicyError(f"dp {entry}: {given} is asked for, {most:g} allowed; lower {option}")
+
+    def _check_shares(self, asked: int) -> None:
+        """Refuse to share the noise with so many sites."""
+        from federated.private.noise_shares import colluding
+
+        if self.dp_noise != "distributed":
+            raise PolicyError("dp noise: this site adds all its noise by itself; leave out --noise distributed")
+        if not self.sites:
+            raise PolicyError(
+                "sites: noise in shares counts on the other sites, and this policy lists none: the coordinator could "
+                "invent them"
+            )
+        may, counted = colluding(len(self.sites)), colluding(asked)
+        if may > counted:
+            # Whoever chooses among those that are listed may choose the ones that it colludes with.
+            raise PolicyError(
+                f"sites: of the {len(self.sites)} that the policy lists {may} may collude, and a federation of {asked} "
+                f"counts on {counted} at most; ask all of them, or have the policy list those of this federation alone"
+            )
 
     def check_run(self, run: str, folder: Path) -> None:
         """Refuse a run too many, or one that nobody approved; put down the one that is allowed.

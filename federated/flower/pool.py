@@ -142,7 +142,9 @@ class FlowerPool:
         fields = {name: {"round": number, "part": work.get(name, 1.0), "head": self._log.head.hash} for name in names}
         arrays = {name: {**shared, **({"own": state.clients[name]} if name in state.clients else {})} for name in names}
         message = Envelope(protocol.TRAIN, "", "", self._calls.session, 0, {}, shared)
-        self._start = protocol.start_digest(self._plan_digest, message)
+        # Alike at all sites (`federated.private.shared_plan.alike`).
+        noises = [plan.site.noise_multiplier for plan in self.privacy.values() if self._config.shares_noise]
+        self._start = protocol.start_digest(self._plan_digest, message, *noises[:1])
         arrived, lost = {}, {}
         self.messages = {}
         for name, answer in self._patiently(protocol.TRAIN, fields, arrays).items():

@@ -27,9 +27,17 @@ def plan_digest(message: Envelope) -> str:
     return replace(message, fields=fields).digest(*sorted(fields), *sorted(message.arrays))
 
 
-def start_digest(plan: str, message: Envelope) -> str:
-    """What a round's update is made from: the plan, and the weights that all were sent (`secure.terms.Terms.start`)."""
-    return hashlib.sha256((plan + message.digest("weights", "shared")).encode()).hexdigest()
+def start_digest(plan: str, message: Envelope, noise: float | None = None) -> str:
+    """What a round's update is made from: the plan, and the weights that all were sent (`secure.terms.Terms.start`).
+
+    Args:
+        plan: of `plan_digest`.
+        message: with the weights.
+        noise: multiplier that a site has settled on, where sites share the noise: each counts on the others' shares,
+            and the rounds that they were asked for, or what they spent before, may differ under one plan.
+    """
+    shared = "" if noise is None else f" noise {noise!r}"
+    return hashlib.sha256((plan + message.digest("weights", "shared") + shared).encode()).hexdigest()
 
 
 def question_digest(run: str, fields: dict) -> str:

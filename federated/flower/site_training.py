@@ -1,5 +1,6 @@
 """Training: one plan that a site takes part in: its rounds, its part in secure sums, its own metrics."""
 
+import hashlib
 import shutil
 
 import numpy as np
@@ -127,6 +128,10 @@ class Training:
             # Written down before anything is computed, whether the answer arrives or not.
             self._privacy.before_round(number, [name], {name: part})
         update = self.rounds.update(state, self.data, client_state, number, part)
+        if self._config.shares_noise:
+            # With a new key its share would be another: of two sums with the same shares of others half of it is gone,
+            # and the others' accounts know of one. Made anew on another machine, its patients' part might differ bare.
+            self._session.once.settle(f"update of round {number}", digest_of(update.vectors))
         measures = update.measures
         numbers = {
             "examples": measures.examples,
@@ -143,8 +148,14 @@ class Training:
         self._client_states = {number: update.client_state}
         if self._config.secure == "none":
             return answer, {"vectors": update.vectors, "own": update.client_state}
-        self._sums.hold(number, update.vectors, protocol.start_digest(self._digest, message))
+        self._sums.hold(number, update.vectors, protocol.start_digest(self._digest, message, self._shared_noise()))
         return answer, {}
+
+    def _shared_noise(self) -> float | None:
+        """The noise multiplier that the other sites of a sum must have settled on, too; None: each adds its own."""
+        if not (self._privacy and self._config.shares_noise):
+            return None
+        return self._privacy.shared_step().mechanism.noise_multiplier
 
     @property
     def held(self) -> tuple[int, np.ndarray, str] | None:
@@ -185,3 +196,8 @@ class Training:
             self._privacy.complete()
         shutil.rmtree(self._session.folder / "records", ignore_errors=True)
         return {}, {}
+
+
+def digest_of(vectors: list[np.ndarray]) -> str:
+    """SHA-256 of an update."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(vector).tobytes() for vector in vectors)).hexdigest()

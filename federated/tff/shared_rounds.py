@@ -19,7 +19,7 @@ from federated.private.noise_stream import KeyStream, round_key
 from federated.private.steps import keys_of_step
 from federated.tff.local_model import LocalModel, assign
 from medimg.pipeline.batches import steady
-from medimg.privacy.clipping import clipped_sum
+from medimg.privacy.clipping import check_mechanism, clipped_sum
 from medimg.privacy.discrete_gaussian import DiscreteGaussian
 
 # Clipping is in float32: what it may exceed the clip by is taken off beforehand.
@@ -34,10 +34,14 @@ class SharedRounds:
         layout: of the examples.
         step: of a round.
         seed: of the training.
+
+    Raises:
+        InputError: numbers that make no mechanism.
     """
 
     def __init__(self, spec: LocalModel, layout: Layout, step: SharedStep, seed: int):
         spec.check()
+        check_mechanism(step.l2_norm_clip, step.mechanism.noise_multiplier, 1)
         self._spec, self._layout, self._step, self._seed = spec, layout, step, seed
         self._sums = self._build()
 
@@ -141,10 +145,15 @@ def _whole(gradients: list, scale: float, most: tf.Tensor) -> list:
     Whoever's would be larger than is counted, or no number, counts as absent: by no path is the sensitivity passed.
     """
     scaled = [tf.cast(gradient, tf.float64) * scale for gradient in gradients]
-    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in scaled])
+    # Squares of what is far too large are none of int64's. NaN is not below anything.
+    large = tf.reduce_any(
+        [tf.reduce_any(~(tf.square(gradient) <= 2.0 * tf.cast(most, tf.float64))) for gradient in scaled]
+    )
     # Cast to whole numbers, floating point is cut off towards zero.
-    whole = [tf.cast(tf.where(finite, gradient, tf.zeros_like(gradient)), tf.int64) for gradient in scaled]
-    counts = finite & (tf.add_n([tf.reduce_sum(part * part) for part in whole]) <= most)
+    whole = [tf.cast(tf.where(large, tf.zeros_like(gradient), gradient), tf.int64) for gradient in scaled]
+    # In float64: exact up to 2^53, beyond which it is above anything that is counted.
+    squares = tf.add_n([tf.reduce_sum(tf.square(tf.cast(part, tf.float64))) for part in whole])
+    counts = ~large & (squares <= tf.cast(most, tf.float64))
     return [tf.where(counts, part, tf.zeros_like(part)) for part in whole]
 
 

@@ -16,8 +16,9 @@ from medimg.privacy.per_example.forward import forward, kinds
 from medimg.privacy.per_example.kinds import check
 from medimg.privacy.per_example.units import BatchUnits
 
-# Far above float32's smallest numbers, which TensorFlow takes for 0: of such a clip the noise would be none.
-LEAST_CLIP = 1e-20
+# TensorFlow takes float32's smallest numbers for 0, squares of 1e-19 too: of a billion parameters each below that the
+# norm is 3e-15 and counts as none. Such a clip would not be one.
+LEAST_CLIP = 1e-12
 
 
 class ClippedSum(NamedTuple):

@@ -1,8 +1,10 @@
 """What each example adds to the gradient of one variable."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from medimg.privacy.per_example.units import BatchUnits
@@ -66,3 +68,19 @@ def bias(gradients: list, units: BatchUnits) -> Contribution:
 def scaled(gradient, weights):
     """A gradient (B, ...) times a weight for each example (B,)."""
     return gradient * tf.reshape(weights, [-1] + [1] * (gradient.shape.rank - 1))
+
+
+def lost_norms(inputs, gradients, terms: int) -> tf.Tensor:
+    """What may be missing in the norms of examples' gradients, by products of inputs and of output gradients: (B,).
+
+    TensorFlow takes products below float32's smallest number for 0. Weights that make inputs of 1e19 and output
+    gradients of 1e-19 would have gradients of 1 whose norm is 0, which nothing clips.
+
+    Args:
+        inputs: (B, ...).
+        gradients: (B, ...), of the outputs.
+        terms: of the sum that a squared norm is: products of four numbers.
+    """
+    least = float(np.finfo(inputs.dtype.as_numpy_dtype).tiny)
+    largest = [tf.reduce_max(tf.abs(t), axis=list(range(1, t.shape.rank))) for t in (inputs, gradients)]
+    return tf.add_n(largest) * math.sqrt(least * terms)

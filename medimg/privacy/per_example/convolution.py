@@ -1,11 +1,12 @@
 """Conv2D: by products of positions, one example at a time, or one offset of the kernel at a time."""
 
+import math
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from medimg.privacy.per_example import linear
-from medimg.privacy.per_example.contribution import Contribution, Kind, bias, kept, scaled
+from medimg.privacy.per_example.contribution import Contribution, Kind, bias, kept, lost_norms, scaled
 from medimg.privacy.per_example.units import BatchUnits
 
 # Examples' gradients are kept for the weighted sum while they are at most this many times the layer's activations.
@@ -115,7 +116,9 @@ def _products(window: Window, x, g, units: BatchUnits) -> tf.Tensor:
         patches = tf.add_n([pixels[:, rows, columns, rows, columns] for rows, columns in window.offsets()])
         return tf.reduce_sum(patches * _gram(left(g), right(g), outputs), axis=[1, 2, 3, 4])
 
-    return units.squared_norms_of_products(product)
+    area, positions = math.prod(window.kernel), math.prod(outputs)
+    lost = lost_norms(x, g, positions**2 * area * int(x.shape[-1]) * int(g.shape[-1]))
+    return units.squared_norms_of_products(product, lost)
 
 
 def _gram(left, right, grid: tuple[int, int]) -> tf.Tensor:

@@ -8,7 +8,7 @@ import contextlib
 
 import tensorflow as tf
 
-from medimg.privacy.per_example.contribution import Call, Contribution, Kind, bias, kept, scaled
+from medimg.privacy.per_example.contribution import Call, Contribution, Kind, bias, kept, lost_norms, scaled
 from medimg.privacy.per_example.units import BatchUnits
 
 # Time of reading or writing a number, in multiply-adds of a matrix product; measured on x86.
@@ -53,11 +53,12 @@ def matrix(calls: list, units: BatchUnits) -> Contribution:
     g = tf.concat([_positions(g) for _, g in calls], axis=1)
     m: int = x.shape[2]  # pyright: ignore[reportAssignmentType] - of the matrix, so never None
     n: int = g.shape[2]  # pyright: ignore[reportAssignmentType]
-    if not _by_products(x.shape[1], m, n):
+    positions: int | None = x.shape[1]
+    if positions is None or not _by_products(positions, m, n):
         return kept(tf.matmul(x, g, transpose_a=True), units)
 
     def product(left, right):
-        if x.shape[1] == 1:
+        if positions == 1:
             return _dot(left(x), right(x)) * _dot(left(g), right(g))
         inputs = tf.matmul(left(x), right(x), transpose_b=True)
         return tf.reduce_sum(inputs * tf.matmul(left(g), right(g), transpose_b=True), axis=[1, 2])
@@ -66,7 +67,8 @@ def matrix(calls: list, units: BatchUnits) -> Contribution:
         flat = tf.reshape(x, [-1, m])
         return tf.matmul(flat, tf.reshape(scaled(g, weights), [-1, n]), transpose_a=True)
 
-    return Contribution(units.squared_norms_of_products(product), weighted_sum)
+    lost = lost_norms(x, g, positions**2 * m * n)
+    return Contribution(units.squared_norms_of_products(product, lost), weighted_sum)
 
 
 def _dot(left, right):
@@ -79,9 +81,7 @@ def _positions(tensor):
     return tf.reshape(tensor, [tf.shape(tensor)[0], -1 if positions is None else positions, tensor.shape[-1]])
 
 
-def _by_products(positions: int | None, m: int, n: int) -> bool:
-    if positions is None:
-        return False
+def _by_products(positions: int, m: int, n: int) -> bool:
     direct = positions * m * n + 3 * MEMORY * m * n
     # The product form multiplies once more, for the weighted sum.
     products = positions * m * n + positions**2 * (m + n) + 3 * MEMORY * positions**2

@@ -52,24 +52,26 @@ class BatchUnits:
             return squared
         return self._guarded(squared, tf.reduce_sum(tf.square(flat), axis=1))
 
-    def squared_norms_of_products(self, product: Callable) -> tf.Tensor:
+    def squared_norms_of_products(self, product: Callable, lost: tf.Tensor | None = None) -> tf.Tensor:
         """As `squared_norms`, from inner products of pairs of examples instead of their vectors.
 
         Args:
             product: (left, right) -> (n,), the inner products of n pairs of examples; `left` and `right` map a tensor
                 (B, ...) to the rows (n, ...) of the pairs' first and second examples.
+            lost: float (B,), the norm that products too small for float32 may leave out (`lost_norms`); None: none.
 
         Returns:
             float (B,).
         """
         squares = tf.maximum(product(_all, _all), 0.0)
+        more = 0.0 if lost is None else tf.square(self._total(lost))
         if self.index is None:
-            return squares
+            return squares + more
         first, second = self.pairs[:, 0], self.pairs[:, 1]
         # Empty, and so free, as long as no unit has two examples.
         cross = product(lambda t: tf.gather(t, first), lambda t: tf.gather(t, second))
         crossed = tf.math.unsorted_segment_sum(cross, tf.gather(self.index, first), self.batch)
-        return self._guarded(self._total(squares) + 2.0 * crossed, squares)
+        return self._guarded(self._total(squares) + 2.0 * crossed, squares) + more
 
     def to_examples(self, values) -> tf.Tensor:
         """A value of each unit (B,) -> that of each example's unit (B,), 0 for padding."""

@@ -139,11 +139,11 @@ class Attacker:
         content = {"content": [np.frombuffer(terms.to_bytes(), np.uint8)]}
         return self.ask(protocol.MASK, {"round": number, "stage": "advertise"}, content, to=to)
 
-    def start(self, fields, shift=0.0):
-        """What `Terms.start` must be of a round from these weights."""
+    def start(self, fields, shift=0.0, noise=None):
+        """What `Terms.start` must be of a round from these weights, of sites that have settled on that noise."""
         message = Envelope(protocol.PLAN, "", "", "", 0, *fields)
         of_round = {"weights": [array + np.float32(shift) for array in self.weights], "shared": []}
-        return protocol.start_digest(protocol.plan_digest(message), replace(message, arrays=of_round))
+        return protocol.start_digest(protocol.plan_digest(message), replace(message, arrays=of_round), noise)
 
 
 def test_a_run_has_one_seed(sites):

@@ -60,7 +60,13 @@ def trained(attacker):
     """A site that has trained the first round and holds its update; the digest of what it started from."""
     attacker.planned(PLAN)
     assert protocol.REFUSED not in attacker.train().fields
-    return attacker.start(attacker.plan(PLAN))
+    return start_at(attacker, "s0")
+
+
+def start_at(attacker, name, plan=PLAN):
+    """Of the first round, as of a site with the noise that it has settled on."""
+    noise = attacker.sites[name]._training._privacy.shared_step().mechanism.noise_multiplier
+    return attacker.start(attacker.plan(plan), noise=noise)
 
 
 def test_a_site_holds_whole_numbers_and_sends_none(attacker):
@@ -89,6 +95,7 @@ def test_a_sum_in_coarser_steps_is_refused_by_the_site(attacker):
     assert "coarser steps than the noise was drawn on" in refused
 
 
+<<<<<<< HEAD
 def test_a_site_started_anew_holds_the_same_and_counts_it_once(attacker):
     """Other noise on the same sums would be a second release."""
     trained(attacker)
@@ -98,6 +105,40 @@ def test_a_site_started_anew_holds_the_same_and_counts_it_once(attacker):
     training = attacker.sites["s0"]._training
     assert (training.held[1] == before).all()
     assert training._privacy.ledger.steps("s0") == 1
+=======
+def test_sites_that_were_told_of_other_rounds_are_in_no_sum_together(attacker):
+    """A plan may go on for more rounds; whoever is told of few adds less noise than those of many count on."""
+    long = replace(PLAN, rounds=40)
+    for name, plan in (("s0", long), ("s1", PLAN)):
+        attacker.planned(plan, [name])
+        assert protocol.REFUSED not in attacker.train(to=name).fields
+    variances = [attacker.sites[n]._training._privacy.shared_step().mechanism.share_variance for n in ("s0", "s1")]
+    assert variances[0] > 10 * variances[1]
+    theirs, its = start_at(attacker, "s1"), start_at(attacker, "s0", long)
+    refused = attacker.advertise(theirs, threshold=3, max_weight=1.0).fields[protocol.REFUSED]
+    assert "round 1: other sites were given another plan" in refused
+    assert "content" in attacker.advertise(its, threshold=3, max_weight=1.0).arrays
+    assert "content" in attacker.advertise(theirs, to="s1", threshold=3, max_weight=1.0).arrays
+
+
+def test_a_round_has_one_share_of_a_site(attacker):
+    """Another Run clears the records away, and the key: two sums with the same shares of others halve the new one's."""
+    plan = replace(PLAN, dp_epsilon=None, dp_noise_multiplier=60.0)
+    attacker.planned(plan, ["s0"])
+    assert protocol.REFUSED not in attacker.train().fields
+    key, held = attacker.sites["s0"]._training.data.key, attacker.sites["s0"]._training.held[1]
+    # The same again is the same.
+    attacker.restart("s0")
+    attacker.planned(plan, ["s0"])
+    assert protocol.REFUSED not in attacker.train().fields
+    assert (attacker.sites["s0"]._training.held[1] == held).all()
+    attacker.describe(private=True, run="another")
+    assert protocol.REFUSED not in attacker.ask(protocol.PLAN, *attacker.plan(plan)).fields
+    attacker.planned(plan, ["s0"])
+    assert attacker.sites["s0"]._training.data.key != key
+    assert "update of round 1: was answered before" in attacker.train().fields[protocol.REFUSED]
+    assert attacker.sites["s0"]._training.held is None
+>>>>>>> s17-attack
 
 
 @pytest.mark.parametrize(

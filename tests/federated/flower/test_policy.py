@@ -101,6 +101,24 @@ def test_a_share_of_the_noise_where_the_policy_says_so(policy, known, tmp_path):
         policy(dp={"noise": "none"})
 
 
+def test_a_choice_among_the_sites_that_share_the_noise(policy, known, tmp_path):
+    """Of five sites two may collude; a coordinator that asks three of them chooses those two."""
+    shared = replace(PRIVATE, secure="masking", noise="distributed")
+    for name in ("bern", "wien"):
+        keys.make(name, known)
+    every = ("paris", "rome", "oslo", "bern", "wien")
+    found = policy(dp={"noise": "distributed"}, sites=[f"{name}.pub" for name in every])
+    for asked in (every[:3], every[:4]):
+        with pytest.raises(InputError, match=f"sites: of the 5 .* 2 may collude, and a federation of {len(asked)} "):
+            found.check_plan(shared, "run", roster(known, *asked), tmp_path)
+    found.check_plan(shared, "run", roster(known, *every), tmp_path)
+    # Local noise counts on nobody.
+    found.check_plan(replace(shared, noise="local"), "run", roster(known, *every[:3]), tmp_path)
+    # Of four sites one may collude, as of three.
+    four = policy(dp={"noise": "distributed"}, sites=[f"{name}.pub" for name in every[:4]])
+    four.check_plan(shared, "run", roster(known, *every[:3]), tmp_path)
+
+
 def test_strangers_among_the_sites_of_a_sum(policy, known, tmp_path):
     found = policy(sites=["paris.pub", "rome.pub"])
     with pytest.raises(InputError, match="sites: oslo are not those that this site sums securely with"):

@@ -15,7 +15,8 @@ from federated.secure.keys import identities
 from federated.secure.masking import masked_sum
 from federated.secure.network import silent_from
 from federated.tff.local_model import LocalModel
-from federated.tff.shared_rounds import SharedPool, SharedRounds
+from federated.tff.shared_rounds import SharedPool, SharedRounds, _whole
+from medimg.errors import InputError
 from medimg.models.build import build
 from medimg.models.tabular import build_tabular
 from tests.federated.private.conftest import TRAINING, _gradient
@@ -104,6 +105,30 @@ def test_a_patient_whose_gradient_is_no_number_counts_as_absent(site):
     without = site(rows=60, patients=25, fixed=1, without=7)
     sums = [flat(rounds.sums(state_of(model), data, 1)) for data in (broken, without.data)]
     assert (sums[0] == sums[1]).all()
+
+
+@pytest.mark.parametrize("value", [1.0, -1.5, 1e9, 3.1e9, 2.0**32, -(2.0**40), 1e25, -3e38, math.inf, math.nan])
+def test_no_contribution_is_too_large_to_be_seen(value):
+    """2^32 squared is 0 in int64, and what goes beyond int64 becomes -2^63, whose square is 0 as well."""
+    rest = np.full(9, 0.25, np.float32)
+    most = tf.constant(2**40, tf.int64)
+    found = flat(_whole([tf.constant([value], tf.float32), tf.constant(rest)], 8.0, most))
+    assert found.dtype == np.int64
+    fits = abs(value) < 2.0
+    assert found.tolist() == ([int(8 * value), *[2] * 9] if fits else [0] * 10)
+
+
+def test_a_contribution_counts_up_to_the_sensitivity_and_not_beyond():
+    for squares, counts in ((2**40, True), (2**40 - 1, False), (2**40 - 2**21, False)):
+        (found,) = _whole([tf.constant([2.0**20, 0.0])], 1.0, tf.constant(squares, tf.int64))
+        assert found.numpy().tolist() == ([2**20, 0] if counts else [0, 0])
+
+
+def test_a_clip_that_float32_has_no_norms_for():
+    """Gradients of 1e-22 have a norm of 0 and are clipped by nothing; a large rate makes the update an ordinary one."""
+    _, step = rounds_of(mlp())
+    with pytest.raises(InputError, match="--dp-clip 1e-30: must be 1e-12 or more"):
+        SharedRounds(LocalModel(mlp(), "multiclass"), LAYOUT, replace(step, l2_norm_clip=1e-30), seed=5)
 
 
 def test_images_too(site):

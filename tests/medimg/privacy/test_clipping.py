@@ -194,3 +194,26 @@ def test_rows_that_nearly_cancel_hide_no_norm(scale, clip):
     # They do contribute where they do not cancel.
     alone = tf.constant([0, 1] + [-1] * 6)
     assert np.linalg.norm(flat(step(tf.constant(x), y, alone))) > 0.0
+
+
+@pytest.mark.parametrize("clip", [1.0, 1e-2])
+@pytest.mark.parametrize("units", [None, [0, 0]])
+@pytest.mark.parametrize("kind", ["dense", "positions", "convolution"])
+def test_weights_that_make_products_too_small_for_float32_hide_no_norm(kind, units, clip):
+    """Inputs of 1e19 and output gradients of 1e-19, whose squares are 0: whoever sends the weights may choose so."""
+    size = {"dense": (4,), "positions": (3, 4), "convolution": (3, 3, 4)}[kind]
+    given = tf.keras.Input(size)
+    layers = tf.keras.layers
+    layer = layers.Conv2D(300, 2, name="layer") if kind == "convolution" else layers.Dense(300, name="layer")
+    model = tf.keras.Model(given, layer(given))
+    x = tf.fill([2, *size], np.float32(2e18))
+
+    def loss(y, outputs):
+        return tf.reduce_sum(outputs, axis=list(range(1, outputs.shape.rank))) * 5e-20
+
+    step = tf.function(lambda x: clipped_sum(model, loss, x, tf.zeros([2]), units, clip).gradients)
+    moved = np.linalg.norm(flat(step(x)))
+    of_one = np.linalg.norm(np.full(4, 2e18)) * 5e-20 * np.sqrt(300)
+    # It is one that has to be clipped, and a unit of each example may move the sum by as much.
+    assert of_one > 1.0
+    assert 0.0 < moved <= clip * (2 if units is None else 1) * (1 + 1e-5)
