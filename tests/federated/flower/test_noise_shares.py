@@ -95,7 +95,6 @@ def test_a_sum_in_coarser_steps_is_refused_by_the_site(attacker):
     assert "coarser steps than the noise was drawn on" in refused
 
 
-<<<<<<< HEAD
 def test_a_site_started_anew_holds_the_same_and_counts_it_once(attacker):
     """Other noise on the same sums would be a second release."""
     trained(attacker)
@@ -105,7 +104,8 @@ def test_a_site_started_anew_holds_the_same_and_counts_it_once(attacker):
     training = attacker.sites["s0"]._training
     assert (training.held[1] == before).all()
     assert training._privacy.ledger.steps("s0") == 1
-=======
+
+
 def test_sites_that_were_told_of_other_rounds_are_in_no_sum_together(attacker):
     """A plan may go on for more rounds; whoever is told of few adds less noise than those of many count on."""
     long = replace(PLAN, rounds=40)
@@ -138,7 +138,6 @@ def test_a_round_has_one_share_of_a_site(attacker):
     assert attacker.sites["s0"]._training.data.key != key
     assert "update of round 1: was answered before" in attacker.train().fields[protocol.REFUSED]
     assert attacker.sites["s0"]._training.held is None
->>>>>>> s17-attack
 
 
 @pytest.mark.parametrize(
