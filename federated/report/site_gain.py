@@ -152,7 +152,10 @@ def _mean_of_sites(
 ) -> tuple[dict, dict[str, np.ndarray]] | None:
     """Every site counts alike; each resample draws within every site. None with fewer than two sites to average."""
     measured_sites = [
-        i for i, place in enumerate(places) if all(estimate["low"] is not None for estimate in place["values"].values())
+        i
+        for i, place in enumerate(places)
+        # Of a site where all resamples agree they are still known.
+        if all(m["low"] is not None or m.get("interval") == "none" for m in place["values"].values())
     ]
     if len(measured_sites) < 2:
         return None
@@ -162,10 +165,10 @@ def _mean_of_sites(
         value = float(np.mean([places[i]["values"][model]["value"] for i in measured_sites]))
         interval = percentile_interval(draws[model])
         if interval.low == interval.high:
-            # Of sites whose own intervals are exact, their mean.
-            interval = Interval(
-                *(float(np.mean([places[i]["values"][model][end] for i in measured_sites])) for end in ("low", "high"))
-            )
+            # Of sites whose own intervals are exact, their mean; where one has none, none.
+            estimates = [places[i]["values"][model] for i in measured_sites]
+            low, high = np.array([[one["low"], one["high"]] for one in estimates], float).mean(axis=0)
+            interval = Interval(None, None) if np.isnan(low) else Interval(float(low), float(high))
         values[model] = interval.around(value)
     sites = [places[i] for i in measured_sites]
     entry = {
