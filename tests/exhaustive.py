@@ -134,14 +134,24 @@ PATTERNS = (
     ),
     *(
         f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]"
-        for name in ("folds", "federate", "rehearse", "study", "study of maps", "compare", "report")
+        for name in (
+            "folds",
+            "federate",
+            "rehearse",
+            "synthesize",
+            "audit",
+            "study",
+            "study of maps",
+            "compare",
+            "report",
+        )
     ),
     # Every command on every damage, at every full disk and killed at any moment: at each change a few of them.
     "tests/test_corrupted.py::test_every_command*",
     "tests/test_broken_off.py::test_killed_*[[]1-*]",
     "tests/test_broken_off_files.py::test_killed_before_every_change*",
     "tests/test_broken_off_files.py::test_a_rehearsal_that_was_killed_*",
-    *(f"tests/test_broken_off_files.py::test_killed_*[[]{name}]" for name in ("predict-8", "dossier-50")),
+    *(f"tests/test_broken_off_files.py::test_killed_*[[]{name}]" for name in ("predict-8", "predict-24", "dossier-50")),
     *(f"tests/test_broken_off.py::test_killed_*[[]0-{name}]" for name in ("evaluate", *_LONGER)),
     *(f"tests/test_broken_off.py::test_the_disk_is_full[[]{name}]" for name in _LONGER),
     "tests/test_cli.py::test_the_demo_learns_*",
