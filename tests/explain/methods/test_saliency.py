@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from explain.methods import gradcam
 from explain.methods.score import last_map
 from medimg.evaluation.prediction import probabilities
 from medimg.models.build import build
@@ -75,6 +76,16 @@ def test_a_cell_lies_over_its_pixels(method, cell):
     centre = [float((weight.sum(axis=1 - axis) * np.arange(SIZE)).sum()) for axis in (0, 1)]
     # Beyond an outer cell the map has nothing to fall off to, so its centre moves outwards by a pixel or so.
     np.testing.assert_allclose(centre, [8 * c + 3.5 for c in cell], atol=1.5)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "gradcam++"])
+def test_maps_are_the_same_whatever_is_computed_at_once(method, monkeypatch):
+    x = np.concatenate([cells((0, 0)), cells((2, 1), (3, 3)), cells((1, 2))])
+    chosen = np.array([1, 1, 1])
+    at_once = heat_maps(coarse_model(), x, chosen, method, "binary")
+    for pixels in (1, 2 * SIZE**2):
+        monkeypatch.setattr(gradcam, "_PIXELS", pixels)
+        np.testing.assert_allclose(heat_maps(coarse_model(), x, chosen, method, "binary"), at_once, atol=1e-6)
 
 
 def test_gradcam_plus_plus_survives_large_scores():
