@@ -93,12 +93,17 @@ def bounded(
         name: of METRICS.
         position: as `Predictions.measure` has it: 0 is the headline, then the classes.
     """
-    if interval.low is None or interval.low < interval.high:
+    if interval.low is None or interval.low < interval.high or (name == "auroc" and _is_constant(predictions)):
         return interval.around(value)
     exact = _exact(value, predictions, patients, name, position)
     if exact is None:
         return Interval(None, None).around(value) | {"interval": "none"}
     return exact.around(value) | {"interval": "exact"}
+
+
+def _is_constant(predictions: Predictions) -> bool:
+    """Of a model that says the same of everybody: its AUROC is 0.5 of whomever, which is certain."""
+    return bool((predictions.probabilities == predictions.probabilities[:1]).all())
 
 
 def bounded_difference(interval: Interval, predictions: Predictions, patients: Sequence, name: str) -> Interval:
