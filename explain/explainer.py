@@ -72,9 +72,9 @@ class Explainer:
         return Effort(self.config.samples, self.config.seed, background, self.config.smooth)
 
     def _background(self) -> np.ndarray:
-        if self.run.dataset_here() is None:
+        dataset = self.run.dataset_here()
+        if dataset is None:
             raise InputError(f"--method shap-gradient: needs images of {self.run.config['data']}; give --data")
-        dataset = self.run.dataset()
         rows = dataset.rows(reference_split(self.run.config["options"]))
         rows = rows.sample(min(_BACKGROUND, len(rows)), random_state=self.config.seed)
         return self.rows(dataset, rows)[0]
