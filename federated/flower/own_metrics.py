@@ -12,6 +12,7 @@ from federated.flower.policy import PolicyError
 from federated.rounds.held_out import HeldOut, predictions
 from medimg.comparison.paired import difference
 from medimg.data.dataset import Dataset
+from medimg.evaluation.exact import counted_for_difference
 from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
@@ -83,7 +84,8 @@ def _gain(model: Predictions, alone: Predictions, metrics: dict, of_alone: dict,
     values = metrics["auroc"]["value"], of_alone["auroc"]["value"]
     if None in values:
         return {"alone": _three(of_alone["auroc"]), "difference": dict.fromkeys(_KEYS)}
-    return {"alone": _three(of_alone["auroc"]), "difference": _three(vars(difference(*values, *draws)))}
+    gain = difference(*values, *draws, counted_for_difference(model, patients, "auroc"))
+    return {"alone": _three(of_alone["auroc"]), "difference": _three(vars(gain))}
 
 
 def _three(measured: dict) -> dict:

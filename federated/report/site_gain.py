@@ -18,7 +18,7 @@ import numpy as np
 
 from federated.report.site_gain_words import notes, sentences, word
 from medimg.comparison.paired import difference, holm
-from medimg.evaluation.exact import bounded
+from medimg.evaluation.exact import bounded, counted_for_difference
 from medimg.evaluation.intervals import LEVEL, Interval, Measured, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from medimg.evaluation.predictions import Predictions
@@ -86,6 +86,7 @@ def _places(
 ) -> list[dict]:
     """The entries without their words."""
     entries = []
+    counted = {}
     for i, name in enumerate(sorted(set(sites.tolist()))):
         of_site = sites == name
         # Sites of one size must not draw alike: their mean would seem less sure than it is.
@@ -93,13 +94,17 @@ def _places(
         part = {model: predictions.take(of_site) for model, predictions in models.items()}
         entry, draws = _measured(part, patients[of_site], column, resamples, site_seed)
         entries.append(({"name": str(name), "kind": "site", **entry}, draws))
+        counted[str(name)] = counted_for_difference(part[FEDERATED], patients[of_site], METRICS[column])
     averaged = _mean_of_sites(*zip(*entries, strict=True))
     entry, draws = _measured(models, patients, column, resamples, seed)
     entries.append(({"name": POOLED, "kind": "pooled", **entry}, draws))
+    counted[POOLED] = counted_for_difference(models[FEDERATED], patients, METRICS[column])
     if averaged:
         entries.append(averaged)
+        # Where the patients of all sites agree, no more is said of those of any than of the site with fewest.
+        counted[MEAN] = min(n for name, n in counted.items() if name not in (POOLED, *averaged[0]["left_out"]))
     for place, draws in entries:
-        place["differences"] = _differences(place["values"], draws)
+        place["differences"] = _differences(place["values"], draws, counted[place["name"]])
     places = [place for place, _ in entries]
     _correct(places)
     return places
@@ -183,7 +188,7 @@ def _mean_of_sites(
     return entry, draws
 
 
-def _differences(values: dict[str, dict], draws: dict[str, np.ndarray]) -> dict[str, dict]:
+def _differences(values: dict[str, dict], draws: dict[str, np.ndarray], patients: int) -> dict[str, dict]:
     """Other model -> federated less other."""
     differences = {}
     for baseline in values:
@@ -193,7 +198,7 @@ def _differences(values: dict[str, dict], draws: dict[str, np.ndarray]) -> dict[
         if None in pair:
             differences[baseline] = {**Measured()._asdict(), "p": None, "left_out": 0}
         else:
-            differences[baseline] = asdict(difference(*pair, draws[FEDERATED], draws[baseline]))
+            differences[baseline] = asdict(difference(*pair, draws[FEDERATED], draws[baseline], patients))
     return differences
 
 

@@ -76,7 +76,8 @@ def measured(bench: Bench, decided: Predictions, resamples: int) -> dict:
         sites[name] = {"n": len(patients), **{metric: None if np.isnan(v) else float(v) for metric, v in pairs}}
     means, drawn = _mean_over_sites(values), _mean_over_sites(draws)
     content = {
-        metric: percentile_interval(drawn[:, column]).around(means[column]) for column, metric in enumerate(_MEASURED)
+        metric: percentile_interval(drawn[:, column]).with_width().around(means[column])
+        for column, metric in enumerate(_MEASURED)
     }
     return {**content, "sites": sites}
 

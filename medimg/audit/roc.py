@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from medimg.evaluation.intervals import BLOCK_WEIGHTS, LEVEL, Measured, cluster_bootstrap, percentile_interval
+from medimg.evaluation.exact import bounded_difference, clopper_pearson
+from medimg.evaluation.intervals import BLOCK_WEIGHTS, LEVEL, Interval, Measured, cluster_bootstrap, percentile_interval
 
 FALSE_POSITIVE_RATES = (0.001, 0.01)
 # False positives expected at an FPR below which the bootstrap can't be trusted there.
@@ -99,10 +100,25 @@ def auc_replicates(scores: np.ndarray, member: np.ndarray, patients: Sequence, r
 def auc_interval(scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int) -> dict:
     """AUC as {"value", "low", "high"}; None where members or non-members are of fewer than two patients."""
     patients = np.asarray(patients)
-    if min(len(set(patients[member])), len(set(patients[~member]))) < 2:
+    if fewest_patients(member, patients) < 2:
         return Measured()._asdict()
-    drawn = auc_replicates(scores, member, patients, resamples, seed)
-    return percentile_interval(drawn).around(auc_of(scores, member))
+    interval = percentile_interval(auc_replicates(scores, member, patients, resamples, seed))
+    value = auc_of(scores, member)
+    return _bounded(interval, value, fewest_patients(member, patients)).around(value)
+
+
+def fewest_patients(member: np.ndarray, patients: Sequence) -> int:
+    """Of members or of non-members, of which there are fewer."""
+    patients = np.asarray(patients)
+    return min(len(set(patients[member])), len(set(patients[~member])))
+
+
+def _bounded(interval: Interval, value: float, patients: int) -> Interval:
+    """Where all resamples are 0, or all 1, Clopper and Pearson's: no attack succeeds on everybody, nor on nobody, for
+    certain. Scores that are all the same rank nobody, whomever they are of: that 0.5 stays."""
+    if interval.low is None or interval.low != interval.high or value not in (0, 1):
+        return interval
+    return Interval(*clopper_pearson(value, patients), interval.left_out)
 
 
 def within(
@@ -142,8 +158,9 @@ def within(
         with np.errstate(invalid="ignore"):
             return won / pairs
 
-    drawn = cluster_bootstrap(pooled, patients, resamples, seed)
-    return percentile_interval(drawn).around(pooled(np.ones((1, len(strata))))[0])
+    interval = percentile_interval(cluster_bootstrap(pooled, patients, resamples, seed))
+    value = pooled(np.ones((1, len(strata))))[0]
+    return _bounded(interval, value, fewest_patients(member, patients)).around(value)
 
 
 def advantage_held_out(
@@ -174,8 +191,10 @@ def advantage_held_out(
         with np.errstate(invalid="ignore"):
             return (weights @ (called & rest)) / (weights @ rest) - (weights @ (called & ~rest)) / (weights @ ~rest)
 
-    drawn = cluster_bootstrap(gained, np.asarray(patients)[~first_half], resamples, seed)
-    return percentile_interval(drawn).around(gained(np.ones((1, len(rest))))[0])
+    tested = np.asarray(patients)[~first_half]
+    drawn = percentile_interval(cluster_bootstrap(gained, tested, resamples, seed))
+    value = gained(np.ones((1, len(rest))))[0]
+    return bounded_difference(drawn, value, fewest_patients(rest, tested)).around(value)
 
 
 def measure(scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int) -> dict:
@@ -206,10 +225,14 @@ def measure(scores: np.ndarray, member: np.ndarray, patients: Sequence, resample
     values = measures(1.0 * member[None], 1.0 * ~member[None])[0]
     drawn = cluster_bootstrap(lambda w: measures(w * member, w * ~member), patients, resamples, seed)
     chance = _by_chance(measures, member, patients, resamples, seed)
-    result = {name: _measured(values[i], drawn[:, i], chance[:, i]) for i, name in enumerate(("auc", "advantage"))}
+    fewest = fewest_patients(member, patients)
+    result = {
+        name: _measured(values[i], drawn[:, i], chance[:, i], fewest) for i, name in enumerate(("auc", "advantage"))
+    }
+    members = len(set(patients[member]))
     for number, level in enumerate(levels):
         i = 2 + 3 * number
-        measured = _measured(values[i], drawn[:, i], chance[:, i])
+        measured = _measured(values[i], drawn[:, i], chance[:, i], members)
         measured["resolved"] = level.resolved
         if not level.resolved:
             below = percentile_interval(drawn[:, i + 1])
@@ -220,8 +243,9 @@ def measure(scores: np.ndarray, member: np.ndarray, patients: Sequence, resample
     return result
 
 
-def _measured(value: float, replicates: np.ndarray, chance: np.ndarray) -> dict:
-    return {**percentile_interval(replicates).around(value), "chance": float(np.quantile(chance, LEVEL))}
+def _measured(value: float, replicates: np.ndarray, chance: np.ndarray, patients: int) -> dict:
+    interval = _bounded(percentile_interval(replicates), value, patients)
+    return {**interval.around(value), "chance": float(np.quantile(chance, LEVEL))}
 
 
 def _by_chance(measures, member, patients, permutations: int, seed: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from scipy.signal import convolve
 from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
+from medimg.evaluation.exact import bounded_difference, p_of_agreeing
 from medimg.evaluation.intervals import percentile_interval
 from medimg.evaluation.predictions import Predictions
 
@@ -50,23 +51,30 @@ class McNemar:
     p: float
 
 
-def difference(first: float, second: float, first_resampled: np.ndarray, second_resampled: np.ndarray) -> Difference:
+def difference(
+    first: float, second: float, first_resampled: np.ndarray, second_resampled: np.ndarray, patients: int
+) -> Difference:
     """The difference of a metric of two models, measured on the same resamples.
 
     The p-value is the smallest level at which the percentile interval leaves out 0; with R resamples it is
-    never below 2 / (R + 1).
+    never below 2 / (R + 1). Where every resample agrees, both are those of `medimg.evaluation.exact`: that two models
+    answer a few patients alike is no certainty.
 
     Args:
         first: the one model's metric on the rows.
         second: the other's.
         first_resampled: float64 (R,), the one's metric on R resamples, NaN where undefined.
         second_resampled: float64 (R,), the other's on the same resamples.
+        patients: how many tell a difference (`counted_for_difference`).
     """
     replicates = np.asarray(first_resampled) - np.asarray(second_resampled)
-    interval = percentile_interval(replicates)
+    drawn = percentile_interval(replicates)
     value = float(first - second)
-    if interval.low is None:
-        return Difference(value, None, None, None, interval.left_out)
+    if drawn.low is None:
+        return Difference(value, None, None, None, drawn.left_out)
+    interval = bounded_difference(drawn, value, patients)
+    if interval is not drawn:
+        return Difference(value, interval.low, interval.high, p_of_agreeing(value, patients), interval.left_out)
     defined = replicates[~np.isnan(replicates)]
     tail = min((defined <= 0).sum(), (defined >= 0).sum())
     p = min(1.0, 2 * (int(tail) + 1) / (len(defined) + 1))

@@ -9,6 +9,7 @@ from medimg.comparison.candidates import Candidate
 from medimg.comparison.delong import delong
 from medimg.comparison.folds import corrected_t
 from medimg.comparison.paired import difference, holm, mcnemar
+from medimg.evaluation.exact import counted_for_difference
 from medimg.evaluation.metrics import METRICS
 
 ALPHA = 0.05
@@ -50,10 +51,13 @@ def tested_pairs(
         patients: of the rows; None: every row has its own.
     """
     column = METRICS.index(metric)
+    predicted = candidates[0].members[0]
+    counted = counted_for_difference(predicted, range(len(predicted)) if patients is None else patients, metric)
     entries = []
     for i, j in pairs_of(candidates):
         first, second = candidates[i], candidates[j]
-        bootstrap = difference(values[i, column], values[j, column], resampled[i, :, column], resampled[j, :, column])
+        draws = (resampled[one, :, column] for one in (i, j))
+        bootstrap = difference(values[i, column], values[j, column], *draws, counted)
         tests = {"bootstrap": asdict(bootstrap), **_of_single_models(first, second, patients)}
         if over_folds is not None:
             tests["corrected_t"] = asdict(corrected_t(over_folds[i], over_folds[j], ratio))

@@ -106,24 +106,46 @@ def _is_constant(predictions: Predictions) -> bool:
     return bool((predictions.probabilities == predictions.probabilities[:1]).all())
 
 
-def bounded_difference(interval: Interval, predictions: Predictions, patients: Sequence, name: str) -> Interval:
-    """The bootstrap's interval of the difference of two models on the same rows, or where it has no width a wider one.
+def counted_for_difference(predictions: Predictions, patients: Sequence, name: str) -> int:
+    """How many independent patients say whether two models on the same rows differ in a metric.
 
-    That n patients showed no difference, or all the same, leaves Clopper and Pearson's bound of 0 in n for those who
-    would show another. Of a metric of each class, n are the patients of the class, or of the rest, that has fewest.
+    Of what is made of each class, those of the class, or of the rest, that has fewest.
 
     Args:
-        interval: the bootstrap's.
         predictions: of either model.
         patients: length N, the patient of each row.
         name: of METRICS.
     """
+    if name in _OF_ALL_ROWS:
+        return len(set(np.asarray(patients)))
+    each = [Patients.of(one, patients) for one in predictions.one_vs_rest]
+    return min((min(one.positive, one.negative) for one in each if one.positive and one.negative), default=0)
+
+
+def bounded_difference(interval: Interval, value: float, patients: int) -> Interval:
+    """The bootstrap's interval of a difference between -1 and 1, or where that has no width a wider one.
+
+    That all of n patients differ alike leaves Clopper and Pearson's bound of 0 in n, r, for the share of others, who
+    differ by -1 or by 1 at most: (1 - r) value - r to (1 - r) value + r.
+
+    Args:
+        interval: the bootstrap's.
+        value: on the sample.
+        patients: n.
+    """
     if interval.low is None or interval.high is None or interval.high - interval.low > _LAST_DIGIT:
         return interval
-    each = [Patients.of(one, patients) for one in predictions.one_vs_rest]
-    few = min(min(one.positive, one.negative) for one in each)
-    reach = clopper_pearson(0.0, each[0].every if name in _OF_ALL_ROWS else few)[1]
-    return Interval(max(interval.low - reach, -1.0), min(interval.high + reach, 1.0), interval.left_out)
+    others = clopper_pearson(0.0, patients)[1]
+    alike = (1 - others) * value
+    return Interval(alike - others, alike + others, interval.left_out)
+
+
+def p_of_agreeing(value: float, patients: int) -> float:
+    """The smallest level at which the interval of `bounded_difference` leaves out 0, two-sided.
+
+    Of patients of whom one model alone is right each time, that of McNemar's exact test.
+    """
+    return min(1.0, 2 * (1 + abs(value)) ** -patients)
 
 
 def _exact(value: float, predictions: Predictions, patients: Sequence, name: str, position: int) -> Interval | None:

@@ -46,6 +46,10 @@ class Interval(NamedTuple):
         """{"value", "low", "high"}: a value measured on the sample itself with this interval; None where it is NaN."""
         return (Measured() if np.isnan(value) else Measured(float(value), self.low, self.high))._asdict()
 
+    def with_width(self) -> "Interval":
+        """This, or none where every resample agrees and no exact bound is known: few who agree are no certainty."""
+        return Interval(None, None, self.left_out) if self.low == self.high else self
+
 
 def wilson_interval(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Wilson's score interval of a proportion of independent trials.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.errors import InputError
-from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
+from medimg.evaluation.intervals import Interval, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import FEW, summarise_groups
@@ -146,9 +146,15 @@ def _gaps(predictions: Predictions, groups: np.ndarray, measured: dict, patients
             return one - other
 
         drawn = cluster_bootstrap(difference, patients, resamples, seed) if resamples else np.empty(0)
-        gaps[metric] = {
-            **percentile_interval(drawn).around(defined[best] - defined[worst]),
-            "best": best,
-            "worst": worst,
-        }
+        interval = percentile_interval(drawn)
+        if interval.low is not None and interval.low == interval.high:
+            interval = _apart(measured[best][metric], measured[worst][metric])
+        gaps[metric] = {**interval.around(defined[best] - defined[worst]), "best": best, "worst": worst}
     return gaps
+
+
+def _apart(best: dict, worst: dict) -> Interval:
+    """What two groups' own intervals leave open, where no resample tells their gap from another."""
+    if None in (best["low"], worst["low"]):
+        return Interval(None, None)
+    return Interval(best["low"] - worst["high"], best["high"] - worst["low"])

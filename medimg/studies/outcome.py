@@ -7,8 +7,8 @@ import numpy as np
 
 from medimg.comparison.paired import difference
 from medimg.comparison.reading import read
-from medimg.evaluation.exact import bounded_difference
-from medimg.evaluation.intervals import Interval, cluster_bootstrap
+from medimg.evaluation.exact import counted_for_difference
+from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.run import Run
 from medimg.studies.course import Course
@@ -96,8 +96,6 @@ def _paired(first: list[Done], second: list[Done], step: str, column: int, resam
         draws = [
             cluster_bootstrap(each.predictions.measure, patients, resamples)[:, 0, column] for each in (one, other)
         ]
-        gap = difference(*values, *draws)
-        interval = Interval(gap.low, gap.high)
-        low, high, _ = bounded_difference(interval, one.predictions, patients, METRICS[column])
-        gaps.append(Value(gap.value, *(math.nan if end is None else end for end in (low, high))))
+        gap = difference(*values, *draws, counted_for_difference(one.predictions, patients, METRICS[column]))
+        gaps.append(Value(gap.value, *(math.nan if end is None else end for end in (gap.low, gap.high))))
     return gaps

@@ -19,7 +19,8 @@ from scipy.stats import chi2_contingency, mannwhitneyu, norm
 
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
+from medimg.evaluation.exact import clopper_pearson
+from medimg.evaluation.intervals import Interval, cluster_bootstrap, percentile_interval
 from medimg.style.words import interval
 from synthetic.judge import thresholds as limits
 from synthetic.judge.findings import Finding
@@ -152,4 +153,7 @@ def _share(deals: list[list[float]]) -> dict | None:
         return None
     wrong, deal = p < limits.SIGNIFICANT, np.repeat(np.arange(len(deals)), list(map(len, deals)))
     replicates = cluster_bootstrap(lambda weights: weights @ wrong / weights.sum(axis=1), deal)
-    return percentile_interval(replicates).around(float(wrong.mean()))
+    interval, share = percentile_interval(replicates), float(wrong.mean())
+    if interval.low == interval.high and share in (0, 1):
+        interval = Interval(*clopper_pearson(share, len(deals)))
+    return interval.around(share)

@@ -4,11 +4,11 @@ Source: Esteban et al., Real-valued (medical) time series generation with recurr
 synthetic, test on real).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from medimg.evaluation.exact import bounded
+from medimg.evaluation.exact import bounded, bounded_difference, counted_for_difference
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
@@ -57,20 +57,22 @@ def measure(subject: Subject, classifiers: tuple[str, ...], score: Scorer, confi
         return (values[first, name] - values[second, name], draws[first, name] - draws[second, name])
 
     gaps = {name: difference("real", "synthetic", name) for name in classifiers}
-    result["gaps"] = {name: _table(*gap) for name, gap in gaps.items()}
-    result["gains"] = {name: _table(*difference("both", "real", name)) for name in classifiers}
-    result["gap"] = _headline(gaps, config.classifier)
+    # How many test patients tell a difference is the same of all classifiers.
+    counted = [counted_for_difference(predictions, subject.test["patient"], metric) for metric in SHOWN]
+    result["gaps"] = {name: _differences(*gap, counted) for name, gap in gaps.items()}
+    result["gains"] = {name: _differences(*difference("both", "real", name), counted) for name in classifiers}
+    result["gap"] = _headline(gaps, config.classifier, counted)
     made, train = len(subject.made), len(subject.train)
     result["rows"] = {"real": train, "synthetic": made, "both": made + train, "test": len(subject.test)}
     return result
 
 
-def _headline(gaps: dict, classifier: str) -> dict:
+def _headline(gaps: dict, classifier: str, counted: Sequence[int]) -> dict:
     """The mean gap over classifiers, resample by resample, or that of the one that was named."""
     names = list(gaps) if classifier == "mean" else [classifier]
     value = np.mean([gaps[name][0] for name in names], axis=0)
     draws = np.mean([gaps[name][1] for name in names], axis=0)
-    return {**_table(value, draws)["auroc"], "metric": "auroc", "classifier": classifier}
+    return {**_differences(value, draws, counted)["auroc"], "metric": "auroc", "classifier": classifier}
 
 
 def _predictions(subject: Subject, scores: np.ndarray) -> Predictions:
@@ -91,8 +93,12 @@ def _metrics(predictions: Predictions, subject: Subject, config: JudgeConfig):
 
 
 def _table(value: np.ndarray, draws: np.ndarray, *of) -> dict:
-    """Metrics with intervals; of predictions and their patients an exact one where the bootstrap's has no width."""
+    """Metrics of predictions and their patients with intervals, an exact one where the bootstrap's has no width."""
     intervals = [percentile_interval(draws[:, i]) for i in range(len(SHOWN))]
-    if not of:
-        return {name: intervals[i].around(value[i]) for i, name in enumerate(SHOWN)}
     return {name: bounded(intervals[i], value[i], *of, name) for i, name in enumerate(SHOWN)}
+
+
+def _differences(value: np.ndarray, draws: np.ndarray, counted: Sequence[int]) -> dict:
+    """Differences of metrics with intervals."""
+    intervals = [bounded_difference(percentile_interval(draws[:, i]), value[i], counted[i]) for i in range(len(SHOWN))]
+    return {name: intervals[i].around(value[i]) for i, name in enumerate(SHOWN)}

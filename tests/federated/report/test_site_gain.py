@@ -248,3 +248,21 @@ def test_other_rows_are_refused():
         site_gain({**models, "local": turned}, sites, patients)
     with pytest.raises(ValueError, match="149 sites"):
         site_gain(models, sites[1:], patients)
+
+
+def test_models_that_answer_alike_are_not_certainly_equal_at_a_site():
+    sites, truth, patients = material()
+    models = {name: binary(truth, np.where(truth, 0.9, 0.1)) for name in ("local", "federated")}
+    result = site_gain(models, sites, patients, resamples=50)
+    widths = {}
+    for place in result["places"]:
+        of_site = np.full(len(sites), True) if place["name"] in (POOLED, MEAN) else sites == place["name"]
+        counted = min(len(set(patients[of_site & (truth == kind)])) for kind in (0, 1))
+        found = place["differences"]["local"]
+        assert found["value"] == 0
+        assert found["p"] == 1
+        widths[place["name"]] = found["high"]
+        if place["name"] != MEAN:
+            assert found["high"] == pytest.approx(binomtest(0, counted).proportion_ci(method="exact").high)
+            assert found["low"] == -found["high"]
+    assert widths[MEAN] == max(widths[site] for site in SIZES)

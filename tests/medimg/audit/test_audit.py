@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medimg.audit.attacked import run_attacks
 from medimg.audit.audit import audit, cost
 from medimg.audit.canary import canaries
 from medimg.audit.config import AuditConfig
 from medimg.audit.lira import memberships
 from medimg.audit.members import subject
+from medimg.audit.twin import differences
 from medimg.commands import printing
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
@@ -397,3 +399,11 @@ class _Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+def test_a_twin_that_answers_alike_is_not_certainly_equal(overfitted):
+    attacked = run_attacks(subject(overfitted), QUICK, lambda *_: None)
+    members, patients = attacked.subject.member, np.asarray(attacked.subject.patients)
+    reach = 1 - 0.025 ** (1 / min(len(set(patients[members])), len(set(patients[~members]))))
+    for gap in differences(attacked, attacked, QUICK).values():
+        assert gap["auc"] == pytest.approx({"value": 0.0, "low": -reach, "high": reach})

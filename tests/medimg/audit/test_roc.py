@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from medimg.audit.roc import Level, Ranking, advantage_held_out, auc_interval, auc_of, measure, tpr_at, within
@@ -146,3 +146,25 @@ def test_advantage_held_out_has_no_luck_in_it():
     assert abs(np.mean(honest)) < 0.07
     scores = np.where(member, 1.0, 0.0)
     assert advantage_held_out(scores, member, np.arange(80), half, 2, 0)["value"] == 1.0
+
+
+def test_an_attack_on_few_patients_is_certain_of_nothing():
+    member = np.arange(30) < 12
+    patients = np.arange(30) // 2
+    exact = {n: binomtest(n, n).proportion_ci(method="exact").low for n in (4, 6, 9)}
+    perfect = measure(np.where(member, 1.0, 0.0), member, patients, 50, 0)
+    for name in ("auc", "advantage"):
+        assert (perfect[name]["low"], perfect[name]["high"]) == (pytest.approx(exact[6]), 1.0)
+    assert auc_interval(np.where(member, 1.0, 0.0), member, patients, 50, 0)["low"] == pytest.approx(exact[6])
+    assert within(np.where(member, 1.0, 0.0), member, np.zeros(30), patients, 50, 0)["low"] == pytest.approx(exact[6])
+    # Of those held out: 3 patients who are members, 4 who are not.
+    held = advantage_held_out(np.where(member, 1.0, 0.0), member, patients, patients % 2 == 0, 50, 0)
+    others = 1 - 0.025 ** (1 / min(len(set(patients[(patients % 2 == 1) & kind])) for kind in (member, ~member)))
+    assert (held["low"], held["high"]) == (pytest.approx(1 - 2 * others), 1.0)
+    # Nobody is found: a leak that concerns few may be there.
+    many = np.arange(4000)
+    nobody = measure(np.where(many < 40, 0.0, 1.0), many < 40, many, 20, 0)["tpr_at_fpr_0.01"]
+    assert nobody["resolved"]
+    assert (nobody["low"], nobody["high"]) == (0.0, pytest.approx(binomtest(0, 40).proportion_ci(method="exact").high))
+    # Scores that are all the same rank nobody, of whomever.
+    assert auc_interval(np.zeros(30), member, patients, 50, 0) == {"value": 0.5, "low": 0.5, "high": 0.5}

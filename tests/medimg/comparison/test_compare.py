@@ -392,3 +392,20 @@ def test_one_patient_has_no_interval(tmp_path):
     assert result["pairs"][0]["bootstrap"]["p"] is None
     assert "no intervals: all rows are of one patient" in result["notes"]
     assert "too few resamples" in result["verdict"][0]
+
+
+def test_models_that_answer_alike_are_not_certainly_equal(tmp_path):
+    truth, score = scores(40, strength=3.0)
+    runs = [write_run(tmp_path / name, truth, score) for name in ("a", "b")]
+    for metric, counted in (("accuracy", len(truth)), ("auroc", min(truth.sum(), (1 - truth).sum()))):
+        result = compare(runs, tmp_path / metric, CompareConfig(bootstrap=50, metric=metric))
+        (pair,) = result["pairs"]
+        reach = binomtest(0, int(counted)).proportion_ci(method="exact").high
+        test = pair["bootstrap"]
+        assert (test["value"], test["low"], test["high"], test["p"]) == (
+            0,
+            pytest.approx(-reach),
+            pytest.approx(reach),
+            1,
+        )
+        assert f"95% interval {signed(-reach)} to {signed(reach)}" in " ".join(result["verdict"])

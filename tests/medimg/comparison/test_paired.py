@@ -4,6 +4,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from medimg.comparison.paired import difference, holm, mcnemar
 from medimg.evaluation.intervals import cluster_bootstrap
@@ -45,26 +46,54 @@ def test_difference_takes_the_same_resample_of_both():
     accuracy = METRICS.index("accuracy")
     replicates = cluster_bootstrap(one.measure, patients, 200, seed=3)[:, 0, accuracy]
     assert replicates.std() > 0.02
-    same = difference(0.7, 0.7, replicates, replicates)
-    assert (same.value, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+    same = difference(0.7, 0.7, replicates, replicates, 40)
+    # Of 40 patients none differs: a share of those who do would have to be small not to show.
+    reach = binomtest(0, 40).proportion_ci(method="exact").high
+    assert (same.value, same.low, same.high, same.p) == (0.0, pytest.approx(-reach), pytest.approx(reach), 1.0)
+
+
+@pytest.mark.parametrize("n", [1, 3, 6, 30])
+def test_p_of_one_right_and_one_wrong_on_every_patient_is_mcnemars(n):
+    right, wrong = predictions(np.full(n, True)), predictions(np.full(n, False))
+    accuracy = METRICS.index("accuracy")
+    draws = [cluster_bootstrap(one.measure, np.arange(n), 200)[:, 0, accuracy] for one in (right, wrong)]
+    gap = difference(1.0, 0.0, *draws, n)
+    assert gap.p == pytest.approx(mcnemar(right, wrong).p)
+    # Who would show the contrary counts twice.
+    others = binomtest(0, n).proportion_ci(method="exact").high
+    assert (gap.low, gap.high) == (pytest.approx(1 - 2 * others), 1.0)
+    assert (gap.low > 0) == (gap.p < 0.05)
+    mirrored = difference(0.0, 1.0, *draws[::-1], n)
+    assert (mirrored.low, mirrored.high, mirrored.p) == (-1.0, pytest.approx(-gap.low), gap.p)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_where_patients_agree_the_true_difference_is_seldom_left_out(value):
+    n, share = 12, np.linspace(0.0, 0.9, 10)
+    gap = difference(value, 0.0, np.full(50, value), np.zeros(50), n)
+    for other in (-1.0, 1.0):
+        # A share of patients differs so: how often does a sample of n show none of them.
+        true, unseen = (1 - share) * value + share * other, (1 - share) ** n
+        is_left_out = (true < gap.low - 1e-12) | (true > gap.high + 1e-12)
+        assert unseen[is_left_out].max(initial=0.0) <= 0.025
 
 
 def test_p_is_twice_the_smaller_tail_and_never_zero():
     replicates = np.concatenate([np.full(3, -0.1), np.full(96, 0.2)])
-    result = difference(0.9, 0.8, replicates, np.zeros(99))
+    result = difference(0.9, 0.8, replicates, np.zeros(99), 50)
     assert result.p == pytest.approx(2 * 4 / 100)
-    assert difference(0.9, 0.8, np.ones(99), np.zeros(99)).p == pytest.approx(2 / 100)
-    mirrored = difference(0.8, 0.9, np.zeros(99), replicates)
+    assert difference(0.9, 0.8, replicates + 0.2, np.zeros(99), 50).p == pytest.approx(2 / 100)
+    mirrored = difference(0.8, 0.9, np.zeros(99), replicates, 50)
     assert (mirrored.p, mirrored.low) == (result.p, -result.high)
 
 
 def test_undefined_resamples_are_left_out_in_pairs():
     first = np.array([0.5, np.nan, 0.7, 0.9])
     second = np.array([0.4, 0.4, np.nan, 0.6])
-    result = difference(0.5, 0.4, first, second)
+    result = difference(0.5, 0.4, first, second, 9)
     assert result.left_out == 2
     assert result.low == pytest.approx(0.105)
-    assert difference(0.5, 0.4, first[:2], second[:2]).p is None
+    assert difference(0.5, 0.4, first[:2], second[:2], 9).p is None
 
 
 def test_bootstrap_p_holds_its_level_and_finds_a_difference():
@@ -78,7 +107,7 @@ def test_bootstrap_p_holds_its_level_and_finds_a_difference():
             second = common | (draw.random(n) < 0.4)
             both = np.stack([first, second], axis=1)
             resampled = cluster_bootstrap(lambda w, x=both: w @ x / n, np.arange(n), 300, trial)
-            p = difference(first.mean(), second.mean(), *resampled.T).p
+            p = difference(first.mean(), second.mean(), *resampled.T, n).p
             found[gain] += p < 0.05
     assert found[0.0] / trials < 0.11
     assert found[0.25] / trials > 0.5

@@ -87,7 +87,9 @@ def test_the_floor_finds_what_metadata_tell_and_no_more():
 def test_gain_is_of_the_same_resamples():
     rows, model = answered(cohort(True))
     same = ahead(model, model, rows["patient"], 50, 0)
-    assert same["gain"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    # No resample tells them apart: as of a model that is the metadata's, below.
+    assert same["gain"]["value"] == 0.0
+    assert same["gain"]["low"] == -same["gain"]["high"]
     assert same["auroc"]["value"] == pytest.approx(roc_auc_score(rows["label"] == "ill", model.probabilities[:, 1]))
 
 
@@ -97,3 +99,15 @@ def test_each_label_has_a_floor_of_its_own():
     found = measured(data, rows, model, 0)
     assert found["auroc"]["value"] > 0.6
     assert floor(cohort(True), "val", cohort(True), answered(cohort(True))[0], ("well", "ill")) is None
+
+
+def test_a_model_that_says_what_the_metadata_say_is_not_certainly_no_better():
+    data = cohort(True)
+    rows = data.rows("test", labelled=True)
+    truth = data.targets(rows)
+    _, model = answered(data, np.stack([1.0 - truth, 1.0 * truth], axis=1))
+    found = ahead(model, model, rows["patient"], 50, 0)
+    counted = min(rows.loc[truth == kind, "patient"].nunique() for kind in (0, 1))
+    reach = 1 - 0.025 ** (1 / counted)
+    assert found["gain"] == pytest.approx({"value": 0.0, "low": -reach, "high": reach})
+    assert found["auroc"]["low"] < 1 == found["auroc"]["high"]

@@ -98,3 +98,17 @@ def test_a_run_by_site(phantom_run, tmp_path):
     assert result["subgroups"]["site"]["groups"].keys() == result["sites"].keys()
     page = write(phantom_run, Path(result["report"]).parent).read_text("utf-8")
     assert "By site, value and 95% interval" in page
+
+
+def test_groups_without_a_fault_are_not_certainly_alike():
+    truth, group = np.tile([0, 1], 60), np.repeat(["a", "b"], [40, 80])
+    score = np.where(truth, 0.9, 0.2)
+    predictions = Predictions("binary", ("no", "yes"), truth, np.stack([1 - score, score], axis=1), 0.5)
+    rows = pd.DataFrame({"patient": range(120), "group": group})
+    found = summarise_subgroups(predictions, rows, groupings("group"), 50, 0)["group"]
+    for metric, gap in found["gap"].items():
+        best, worst = (found["groups"][gap[end]][metric] for end in ("best", "worst"))
+        assert gap["value"] == 0
+        assert (gap["low"], gap["high"]) == (best["low"] - worst["high"], best["high"] - worst["low"])
+        assert gap["low"] < 0 < gap["high"]
+    assert "auroc" in found["gap"]

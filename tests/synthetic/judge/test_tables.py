@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from medimg.errors import InputError
-from synthetic.judge import copies, novelty
+from synthetic.judge import copies, novelty, utility
 from synthetic.judge.config import CLASSIFIERS, JudgeConfig
 from synthetic.judge.judge import judge, measures
 from synthetic.judge.printed import printed
@@ -177,3 +177,16 @@ def test_every_classifier_learns_and_answers_for_classes_it_never_saw(classifier
     assert (scores.argmax(axis=1) == targets).mean() > 0.9
     alone = fit_predict(classifier, features, np.full(120, 1), features, 3, 0)
     assert (alone == [0, 1, 0]).all()
+
+
+def test_classifiers_that_answer_alike_are_not_certainly_equal(heart, tmp_path):
+    subject = load(as_synthetic(heart, heart.rows("val"), tmp_path).root, heart.root)
+    truth = heart.targets(subject.test)
+    answers = np.eye(2)[truth] * 0.8 + 0.1
+    found = utility.measure(subject, ("any",), lambda *_: answers, JudgeConfig(bootstrap=200), lambda *_: None)
+    fewest = min(subject.test.loc[truth == kind, "patient"].nunique() for kind in (0, 1))
+    reach = 1 - 0.025 ** (1 / fewest)
+    equal = {"value": 0.0, "low": pytest.approx(-reach), "high": pytest.approx(reach)}
+    assert found["gaps"]["any"]["auroc"] == found["gains"]["any"]["auroc"] == equal
+    assert {key: found["gap"][key] for key in equal} == equal
+    assert 0 < found["gaps"]["any"]["accuracy"]["high"] < reach
