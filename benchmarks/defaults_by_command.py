@@ -63,7 +63,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         root, rows = Path(folder), []
         for split in range(SPLITS):
-            medimg("data", "prepare", "heart", DATA / "heart_disease", "--out", root / f"heart-{split}", "--seed", split)
+            prepared = ("--out", root / f"heart-{split}", "--seed", split)
+            medimg("data", "prepare", "heart", DATA / "heart_disease", *prepared)
         for command, before in COMMANDS:
             values = np.empty((2, SPLITS, 3))
             # The delta is no default but a promise: the same on both sides.

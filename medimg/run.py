@@ -245,8 +245,8 @@ class Run:
 def _require_classes(path: Path, task: object, classes: object) -> None:
     if task not in TASKS:
         raise InputError(f"{path}: task '{printable(task)}' is not one of {', '.join(TASKS)}; {AGAIN}")
-    are_names = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
-    if not are_names or len(set(classes)) != len(classes):
+    names = [name for name in classes if isinstance(name, str) and name] if isinstance(classes, list) else []
+    if not names or len(set(names)) != len(names) or names != classes:
         raise InputError(f"{path}: its classes are no list of names, each once; {AGAIN}")
 
 
