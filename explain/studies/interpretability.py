@@ -14,6 +14,8 @@ from medimg.training.open_options import settled
 _CONTROLS = ("random", "centre", "edges")
 # Seconds of another method over those of the first, which trains as well.
 _ANOTHER = 0.3
+# Of the first of a frozen backbone, of which a head alone is trained.
+_FROZEN = 0.4
 # Pixels of a side, as of the sibling studies of images: at the 224 of `train` the scores take five times as long.
 _SIDE = 96
 # What of a Run's explanation the scores don't need.
@@ -44,7 +46,7 @@ def with_methods(study: Study, dataset: Dataset, config: InterpretabilityConfig,
         options = _options(replace(training, model=model).with_given_names(training.names_given()), dataset)
         # Controls are those of the first method, whose explanation they share.
         first, *others = config.method
-        methods = {first: (first, 1.0)}
+        methods = {first: (first, _FROZEN if options.get("freeze") == "backbone" else 1.0)}
         methods |= {name: (name, _ANOTHER) for name in others}
         methods |= {f"({name})": (first, 0.0) for name in _CONTROLS}
         for name, (method, cost) in methods.items():

@@ -70,10 +70,15 @@ def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
         cost: that the pilot predicts.
         seconds: that there are.
     """
-    needed = [cell for cell in study.cells if cell.label in study.claimed] or list(study.cells[:1])
+    needed = [cell for cell in study.cells if cell.label in study.claimed]
     # Where even the shortest does not fit, the costliest waits for a larger budget: all of them would teach nothing.
     while needed and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
         needed.remove(max(needed, key=lambda cell: cell.cost))
+    if not study.claims:
+        # All are asked for, in their order: later ones may share the steps of the first.
+        needed = [cell for cell in study.cells if not cell.votes]
+        while len(needed) > 1 and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
+            needed.pop()
     # What costs nothing of its own shares the steps of another.
     alone = [cell for cell in study.cells if cell.cost and not cell.votes]
     needed = needed or [min(alone, key=lambda cell: cell.cost)]

@@ -161,6 +161,12 @@ def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
     assert [cell.name for cell in budget.order(dear, cost, Scale(0.3), 40)] == ["b", "c", "a"]
     assert [cell.name for cell in budget.order(dear, cost, Scale(0.3), 400)] == ["a", "c", "b"]
     assert [cell.name for cell in budget.order(dear, None, Scale(), 0)] == ["a", "c", "b"]
+    # Without claims all are asked for, the last to be left out: 2 s a unit at 30% and 25%, ten units.
+    asked = dataclasses.replace(dear, claims=())
+    short = budget.Cost(fixed=0.5, trained=20)
+    assert budget.scale_for(asked, short, 40) == Scale(0.3, pytest.approx((40 - 9) / (18 * 20 * 0.3)))
+    assert budget.scale_for(asked, short, 21) == Scale(0.3, pytest.approx((21 - 5) / (10 * 20 * 0.3)))
+    assert budget.scale_for(asked, short, 5) == Scale(0.3, 0.25)
     # Two cells of 110 s each took 400: what was cut is said with its reason.
     done = {"a": [Done({}, {}, {}, "")], "b": [], "c": [Done({}, {}, {}, "")]}
     finished = [(cells[0], 200.0), (cells[2], 200.0)]
@@ -358,11 +364,13 @@ def test_cells_that_share_their_steps_are_run_within_any_budget(data, tmp_path):
         Cell("", "first", (thinned, ("train", {"model": "baseline_cnn", "epochs": 1, "image_size": 32}))),
         Cell("", "shared", (thinned, ("train", {"model": "baseline_cnn", "epochs": 1, "image_size": 32})), cost=0.0),
         Cell("", "own", (thinned, ("train", {"model": "baseline_cnn", "epochs": 20, "image_size": 32}))),
+        Cell("", "its", (thinned, ("train", {"model": "baseline_cnn", "epochs": 20, "image_size": 32})), cost=0.0),
     )
     declared = Study("s", "", "", (), 1, cells, {"AUROC": "train.metrics.auroc"}, ("AUROC",))
     with Shared() as shared:
         runner = Runner([data["images"].root], tmp_path, 20, shared)
         went = run_cells(declared, runner, 1, 0.1, None)
-    assert {label: len(its) for label, its in went.done.items()} == {"first": 1, "shared": 1, "own": 0}
-    assert "left out: own" in "; ".join(went.cuts)
+    # What shares the steps of one that was left out would have to do them all.
+    assert {label: len(its) for label, its in went.done.items()} == {"first": 1, "shared": 1, "own": 0, "its": 0}
+    assert "left out: own, its" in "; ".join(went.cuts)
     assert went.done["first"][0].folders == went.done["shared"][0].folders
