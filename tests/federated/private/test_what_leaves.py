@@ -82,7 +82,11 @@ def images(root: Path, odd: bool) -> Dataset:
 
 PRIVATE = FederateConfig(dp="patient", dp_epsilon=4.0, dp_delta=1e-3, rounds=2, local_steps=1, dp_seed=0)
 TABLE = replace(
-    PRIVATE, model="mlp", batch_size=5, bound={"age": "18:110", "marker": "-4:4"}, categories={"job": "nurse,clerk"}
+    PRIVATE,
+    model="logistic",
+    batch_size=5,
+    bound={"age": "18:110", "marker": "-4:4"},
+    categories={"job": "nurse,clerk"},
 )
 IMAGES = replace(PRIVATE, model="baseline_cnn", model_arg={"width": "4", "stages": "2"}, image_size=16, batch_size=4)
 CASES = {
