@@ -16,7 +16,7 @@ from tests.medimg.sources.test_dicom import planted, write_labels
 from tests.volumes import write_dicom
 
 FILE, FOLDER = "PHIFILE", "PHIFOLDER"
-TINY = ("--image-size", "16", "--epochs", "1", "--model-arg", "width=4", "--model-arg", "stages=2")
+TINY = ("--image-size", "16", "--epochs", "1", "--model-arg", "width=4", "--model-arg", "stages=1")
 
 
 def more_planted(header) -> set[str]:

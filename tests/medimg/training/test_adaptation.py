@@ -16,7 +16,7 @@ from medimg.training.train import train
 from medimg.validation.validate import adapted_note
 from tests.datasets import write_dataset, write_table
 
-SMALL = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
+SMALL = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "1"}}
 
 
 @pytest.fixture(scope="module")
