@@ -241,6 +241,24 @@ PATTERNS = (
     "tests/medimg/validation/test_validate.py::test_from_radiographs_to_ultrasound",
     "tests/explain/test_table.py::test_values_of_interacting_features_*[[]2]",
     *(f"tests/test_concurrent_writers.py::test_two_at_once_*[[]{name}]" for name in ("explain", "inspect")),
+    # Away it is in the stages of a sum and in single rounds, plain and masked.
+    "tests/federated/flower/test_training.py::test_a_site_away_for_two_rounds_*",
+    # Planted, trained and told they are in the open training, and a private one is held to its claim beside its twin.
+    "tests/medimg/audit/test_audit.py::test_canaries_of_a_private_training_*",
+    # Studies end, go on and are cut to a time in `test_declared`; what a cut says is held to numbers without training.
+    "tests/medimg/studies/test_privacy_utility.py::test_every_epsilon_*",
+    "tests/medimg/studies/test_declared.py::test_what_a_budget_cuts_*",
+    # Two at once share a budget in `test_reservation`, without a training around it.
+    "tests/medimg/privacy/test_dataset_budget.py::test_commands_at_the_same_time_*",
+    # A plan is told, kept and trained by again for a head as well.
+    "tests/medimg/privacy/test_defaults.py::test_they_are_told_kept_and_trained_by_again",
+    # The other engine's sums are ours in `test_clipping`.
+    "tests/medimg/privacy/test_dp_model.py::test_engines_train_alike",
+    # A few of these files are prepared in `test_real_samples`.
+    "tests/medimg/preparation/test_prepare.py::test_kermany_official_*",
+    "tests/medimg/serving/test_table_export.py::test_an_export_without_parity_*",
+    # Rounds of a generator that stop go on in `test_tables`, and its networks' steps in `test_dcgan`.
+    "tests/synthetic/federation/test_images.py::test_a_stopped_training_*",
     # Statistics of many trainings, and benchmarks' own.
     "tests/benchmarks/test_privacy_attacks.py::test_training_on_a_table",
     "tests/benchmarks/test_dp_speed.py::*",
