@@ -130,7 +130,7 @@ def test_no_run_report_export_or_prediction_has_it(films, tmp_path, capfd, caplo
     salt = ("--salt", tmp_path / "salt")
     said = run("data", "prepare", "dicom", root / "films.zip", "--labels", table, *salt, "--out", data, "--mask-text")
     said += run("train", data, *TINY, "--out", runs)
-    said += run("evaluate", runs)
+    said += run("evaluate", runs, "--bootstrap", "20")
     said += run("explain", runs, "--count", "2")
     said += run("export", runs, "--out", tmp_path / "out" / "served")
     told = capfd.readouterr()
