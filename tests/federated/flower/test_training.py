@@ -792,6 +792,7 @@ def test_a_coordinator_that_no_policy_names_is_not_answered(apart, execution, tm
 
 
 def test_the_budget_is_over_all_runs_on_the_sites_dataset(private, execution, tmp_path):
+    """After all that look at this training: a site's policy is another from here on."""
     there = private.apart
     spent = epsilon_of(DatasetLedger(there.folders["s1"] / "data").events(), PRIVATE.dp_delta)["pld"]
     there.allow("s1", dp={"budget": 1.2 * spent})
