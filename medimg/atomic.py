@@ -46,8 +46,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         temporary = folder / "folder"
         temporary.mkdir()
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.rename(path)
+        # Not removed first, which takes its time, and what was there would be gone if that were broken off.
+        aside = folder / "before"
+        with suppress(FileNotFoundError):
+            path.rename(aside)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if aside.exists():
+                aside.rename(path)
+            raise
 
 
 def sweep(folder: Path) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 
 from medimg import atomic, lock
-from medimg.data.dataset import SPLITS, Dataset
+from medimg.data.dataset import SPLITS, TASKS, Dataset
 from medimg.data.parts import parts_of
 from medimg.errors import InputError
 from medimg.options import flag
@@ -24,7 +24,8 @@ from medimg.privacy import ledger
 from medimg.privacy.dataset_ledger import DatasetLedger
 from medimg.untrusted.csv_cells import read_csv
 from medimg.untrusted.inside import require_own_files
-from medimg.untrusted.json_file import read_json
+from medimg.untrusted.json_file import AGAIN, read_json
+from medimg.untrusted.printable import printable
 from medimg.untrusted.yaml_file import read_yaml
 
 # What makes calibrated probabilities of the model's logits; part of `description()`.
@@ -196,8 +197,13 @@ class Run:
         Args:
             calibrated: with `calibrator`, the content of `calibration.json`, where the Run has one; False: of the
                 model's own probabilities.
+
+        Raises:
+            InputError: it is missing, damaged, or of no task or classes.
         """
-        description = read_json(self._existing("model.json"), needed=("task", "classes"))
+        place = self._existing("model.json")
+        description = read_json(place, needed=("task", "classes"))
+        _require_classes(place, description["task"], description["classes"])
         path = self.root / CALIBRATOR
         if calibrated and path.is_file():
             description["calibrator"] = read_json(path)
@@ -234,6 +240,14 @@ class Run:
         raise InputError(
             f"{path}: missing; the training has not finished: go on with --resume, or begin anew by --overwrite"
         )
+
+
+def _require_classes(path: Path, task: object, classes: object) -> None:
+    if task not in TASKS:
+        raise InputError(f"{path}: task '{printable(task)}' is not one of {', '.join(TASKS)}; {AGAIN}")
+    names = [name for name in classes if isinstance(name, str) and name] if isinstance(classes, list) else []
+    if not names or len(set(names)) != len(names) or names != classes:
+        raise InputError(f"{path}: its classes are no list of names, each once; {AGAIN}")
 
 
 def require_free(root: Path, overwrite: bool) -> bool:

@@ -20,7 +20,7 @@ from medimg.studies.declared import names
 from tests.command import medimg, spelt
 from tests.forks import forked, typed
 
-# What only reads; the ledger has a lock of its own, as a site's log has; predict writes one whole file, key two,
+# What only reads; the ledger has a lock of its own, as a site's log has; predict locks its file, key waits,
 # and a dossier is copied into an empty folder that is locked.
 SITES = {f"federate {name}" for name in ("worker", "key", "link", "site", "policy check", "policy approve")}
 READERS = {

@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.lock import in_turn
 from medimg.untrusted.printable import printable
 
 AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY = "ca.pem", "ca.key", "link.pem", "link.key"
@@ -34,6 +35,16 @@ def make(folder: Path, hosts: list[str]) -> None:
         InputError: the folder can't be written, a file in it is none of these, or a host is no name.
     """
     names = x509.SubjectAlternativeName([_host(host) for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Of two links at once the certificate of one would lie beside the key of the other.
+        with in_turn(folder):
+            _make(folder, names)
+    except OSError as error:
+        raise atomic.cannot_write(folder, error) from error
+
+
+def _make(folder: Path, names: x509.SubjectAlternativeName) -> None:
     if not (folder / AUTHORITY).is_file():
         key = ec.generate_private_key(ec.SECP384R1())
         name = _name("medimg federation")

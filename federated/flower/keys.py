@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from federated.secure.keys import KEY_BYTES, Identity
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.lock import in_turn
 from medimg.untrusted.json_file import parse_json
 from medimg.untrusted.printable import printable
 
@@ -116,6 +117,17 @@ def make(name: str, folder: Path) -> Path:
         InputError: the folder can't be written.
     """
     secret = Path(folder) / f"{checked_name(name)}{SECRET}"
+    try:
+        secret.parent.mkdir(parents=True, exist_ok=True)
+        # Of two at once the public file of one would lie beside the secret of the other.
+        with in_turn(secret.parent):
+            _make(secret, name)
+    except OSError as error:
+        raise atomic.cannot_write(secret, error) from error
+    return secret
+
+
+def _make(secret: Path, name: str) -> None:
     for path in (secret, secret.with_suffix(PUBLIC)):
         atomic.sweep_beside(path)
     if not secret.is_file():
@@ -127,7 +139,6 @@ def make(name: str, folder: Path) -> Path:
         with atomic.replacing(secret) as temporary:
             temporary.chmod(0o600)
             temporary.write_bytes(pem)
-    return secret
 
 
 def load(path: Path) -> Keys:

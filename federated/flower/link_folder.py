@@ -3,6 +3,8 @@
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from federated.flower.grid import Grid
 from federated.flower.keys import Keys, Party
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.lock import in_turn
 from medimg.untrusted.json_file import parse_json
 
 COORDINATOR = "coordinator"
@@ -96,20 +99,27 @@ class LinkFolder:
             out: the Run's folder.
             config: options of the training.
         """
-        names, key = self._asked(), _key(out, config)
-        if key not in names:
-            names[key] = secrets.token_hex(16)
-            atomic.write_json(self.root / _ASKED, names)
-        return names[key]
+        with self._asked() as names:
+            return names.setdefault(_key(out, config), secrets.token_hex(16))
 
     def forget(self, out: Path, config: FederateConfig) -> None:
         """There is a Run, which knows its name."""
-        names = self._asked()
-        names.pop(_key(out, config), None)
-        atomic.write_json(self.root / _ASKED, names)
+        with self._asked() as names:
+            names.pop(_key(out, config), None)
 
-    def _asked(self) -> dict[str, str]:
-        return record.read(self.root / _ASKED, str, "; delete it")
+    @contextmanager
+    def _asked(self) -> Iterator[dict[str, str]]:
+        """The names, written down as they are at the end; of two trainings at once none loses the other's."""
+        path = self.root / _ASKED
+        try:
+            with in_turn(self.root):
+                names = record.read(path, str, "; delete it")
+                before = dict(names)
+                yield names
+                if names != before or not path.is_file():
+                    atomic.write_json(path, names)
+        except OSError as error:
+            raise atomic.cannot_write(path, error) from error
 
     def grid(self) -> Grid:
         """A run at the link.

@@ -1,13 +1,12 @@
 """Runs that a site has taken part in, and those that a person there has approved, on disk."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.lock import in_turn
 from medimg.untrusted.json_file import parse_json
 
 _RUNS = "runs.json"
@@ -38,14 +37,10 @@ def alone(folder: Path) -> Iterator[None]:
     It is waited for, and ends with the process however that ends.
     """
     try:
-        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        with in_turn(folder):
+            yield
     except OSError as error:
         raise atomic.cannot_write(folder, error) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def take(run: str, folder: Path) -> None:

@@ -141,7 +141,7 @@ def _own(log: Path, copy: str, run: str | None) -> dict[str, dict]:
             kind = kinds.setdefault(name, {"answered": 0, "refused": 0, "bytes_out": 0})
             kind["refused" if "refused" in entry.record else "answered"] += 1
             kind["bytes_out"] += int(entry.record["bytes"]["out"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, StopIteration) as error:
         raise InputError(f"--site-log {log}: its records are of another form; it was changed") from error
     # Of older versions the log has the policy with which it began.
     policies = [printable(entry.record.get("policy", start.get("policy")), _LONGEST) for entry in of_run]

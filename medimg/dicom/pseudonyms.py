@@ -1,11 +1,12 @@
 """Ids of patients, studies and images as keyed hashes, whose key stays beside the source and never enters a Dataset."""
 
 import hmac
-import os
 import secrets
 from pathlib import Path
 
+from medimg import atomic
 from medimg.errors import InputError
+from medimg.lock import in_turn
 
 _BYTES = 32
 
@@ -35,11 +36,8 @@ def salt_at(path: Path) -> bytes:
         InputError: it can't be read or made, or is no salt.
     """
     try:
-        try:
-            with open(path, "x", encoding="ascii", opener=_private) as file:
-                file.write(secrets.token_hex(_BYTES) + "\n")
-        except FileExistsError:
-            pass
+        if not path.exists():
+            _make(path)
         salt = bytes.fromhex(path.read_text(encoding="ascii"))
     except OSError as error:
         raise InputError(
@@ -52,5 +50,16 @@ def salt_at(path: Path) -> bytes:
     return salt
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _make(path: Path) -> None:
+    """Two at once get the same salt, and a kill or a full disk leaves none that is not whole."""
+    with in_turn(path.parent):
+        if path.exists():
+            return
+        atomic.sweep_beside(path)
+        try:
+            with atomic.replacing(path) as temporary:
+                temporary.chmod(0o600)
+                temporary.write_text(secrets.token_hex(_BYTES) + "\n", encoding="ascii")
+        except InputError as error:
+            # Its remedy would be another --out.
+            raise error.__cause__ or error from error

@@ -8,6 +8,7 @@ machines, nor every file system; there what the file says decides.
 import errno
 import fcntl
 import functools
+import hashlib
 import inspect
 import json
 import os
@@ -22,12 +23,18 @@ from pathlib import Path
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.printable import printable
 
 FILE = ".lock"
 _BUSY = (errno.EACCES, errno.EAGAIN)
 _TRIES = 100  # to open what others remove at the same time
-# Folder -> the thread of this process that writes it; what it calls may write there as well.
+_LARGEST = (1 << 31) - 1  # number of a process
+_LATEST = 1 << 33  # seconds since 1970 that a time can be, in the year 2242
+# Folder or file -> the thread of this process that writes it; what it calls may write there as well.
 _held: dict[Path, int] = {}
+# The system's lock is the process's: of two threads that take one, or let go of it, one at a time.
+_taking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Owner:
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.started).isoformat(sep=" ", timespec="seconds")
-        return f"process {self.pid} on {self.host}, running since {since}"
+        return f"process {self.pid} on {printable(self.host, 100)}, running since {since}"
 
 
 @contextmanager
@@ -78,30 +85,58 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process or thread writes it, or it can't be written.
     """
-    folder = Path(folder)
-    place = folder.resolve()
-    me = threading.get_ident()
-    if _held.get(place) == me:
-        yield
-        return
-    if place in _held:
-        raise InputError(f"{folder}: is being written by another thread of this process; wait for it")
-    missing = [one for one in (place, *place.parents) if not one.exists()]
-    file = None
-    try:
-        file, was_killed = _taken(folder, place / FILE)
-        _held[place] = me
+    # Not resolve(), which ends in an error of its own where a link leads to itself.
+    place = Path(os.path.realpath(folder))
+    with _held_as(Path(folder), place, place / FILE) as was_killed:
         if was_killed:
             atomic.sweep(place)
         yield
+
+
+@contextmanager
+def locked_file(file: Path) -> Iterator[None]:
+    """Have a result that is one file, or a folder of a command's own, to oneself, with others in its folder.
+
+    Its lock lies beside it while it is written.
+
+    Args:
+        file: the result, which need not be there.
+
+    Raises:
+        InputError: as of `locked`.
+    """
+    place = Path(os.path.realpath(Path(file).parent), Path(file).name)
+    # Its own name may be as long as the file system allows.
+    name = f"{FILE}-{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:16]}"
+    with _held_as(Path(file), place, place.with_name(name)):
+        yield
+
+
+@contextmanager
+def _held_as(shown: Path, place: Path, path: Path) -> Iterator[bool]:
+    """Hold what lies at `place` by the lock file `path`; yields whether who had it before was killed."""
+    me = threading.get_ident()
+    if _held.get(place) == me:
+        yield False
+        return
+    file = None
+    missing = [one for one in (path.parent, *path.parent.parents) if not one.exists()]
+    try:
+        with _taking:
+            if place in _held:
+                raise InputError(f"{shown}: is being written by another thread of this process; wait for it")
+            file, was_killed = _taken(shown, path)
+            _held[place] = me
+        yield was_killed
     finally:
-        if file is not None:
-            del _held[place]
-            (place / FILE).unlink(missing_ok=True)
-            os.close(file)
-        with suppress(OSError):
-            for one in missing:
-                one.rmdir()
+        with _taking:
+            if file is not None:
+                del _held[place]
+                path.unlink(missing_ok=True)
+                os.close(file)
+            with suppress(OSError):
+                for one in missing:
+                    one.rmdir()
 
 
 def writes(argument: str) -> Callable:
@@ -164,7 +199,7 @@ def empty(folder: Path, last: Iterable[str], keep: Iterable[str] = ()) -> None:
 
 def is_held(folder: Path) -> bool:
     """Whether this process writes it."""
-    return Path(folder).resolve() in _held
+    return Path(os.path.realpath(folder)) in _held
 
 
 def _taken(folder: Path, path: Path) -> tuple[int, bool]:
@@ -222,7 +257,7 @@ def _free(folder: Path, file: int, path: Path) -> bool:
     if owner and owner.may_run_elsewhere():
         raise InputError(
             f"{folder}: is being written by {owner}, where this machine can't see whether it still runs; if it has "
-            f"ended, remove {folder / FILE}"
+            f"ended, remove {path}"
         )
     if owner and not reaches and owner.runs():
         raise _written_by(folder, owner)
@@ -238,10 +273,12 @@ def _written_by(folder: Path, owner: Owner | None) -> InputError:
 def _owner(file: int) -> Owner | None:
     """Whom the file names; None where it names nobody."""
     try:
-        record = json.loads(os.pread(file, 4096, 0))
-        return Owner(int(record["pid"]), float(record["started"]), str(record["host"]), str(record["boot"]))
+        record = parse_json(os.pread(file, 4096, 0))
+        owner = Owner(int(record["pid"]), float(record["started"]), str(record["host"]), str(record["boot"]))
     except (ValueError, TypeError, KeyError):
         return None
+    # Of what else it says no time could be told.
+    return owner if 0 < owner.pid <= _LARGEST and 0 <= owner.started < _LATEST else None
 
 
 def _started(pid: int) -> float | None:

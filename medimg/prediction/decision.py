@@ -88,6 +88,14 @@ def decision_of(run: Run, model, description: dict, dataset: Dataset | None, bat
             f"{run.root / 'model.json'}: names {named} classes, but the model answers {outputs}; restore it"
         )
     metrics, task = metrics_of(run), description["task"]
+    # As many, and yet others, or in another order: the evaluation says which the model was asked for.
+    if metrics and metrics.get("classes", description["classes"]) != description["classes"]:
+        raise InputError(
+            f"{run.root / 'model.json'}: names other classes than metrics.json of the same model, or in another "
+            "order; restore it"
+        )
+    if task == "binary" and named != 2:
+        raise InputError(f"{run.root / 'model.json'}: names {named} classes, a binary model has 2; restore it")
     statement = threshold_statement(metrics, description)
     if metrics is not None:
         limits = thresholds(run, description)

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.lock import locked_file
 from medimg.prediction.dicom_out import PATTERN
 
 
@@ -41,6 +42,21 @@ def _is_result(path: Path) -> bool:
 
 def _is_map(path: Path) -> bool:
     return path.is_file() and re.match(r"\d{3,}-.*\.(png|npz)$", path.name) is not None
+
+
+@contextmanager
+def alone(out: Path, folder: Path | None, reported: Path | None, overwrite: bool) -> Iterator[None]:
+    """Nobody else writes there, and what a predict that was killed has left, patients' images, is gone.
+
+    Raises:
+        InputError: another process writes there, or has since written what is not to be replaced.
+    """
+    with locked_file(out), locked_file(reported) if reported else nullcontext():
+        require_free(out, folder, reported, overwrite)
+        for path in (out, folder, reported):
+            if path:
+                atomic.sweep_beside(path)
+        yield
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from medimg.prediction.dicom_out import HeatMaps, Reports, algorithm_of
 from medimg.prediction.familiarity import Familiarity, Forward, familiarity
 from medimg.prediction.images import Batch, Reader, protected_images, reader_of
 from medimg.prediction.inputs import existing, images_of, of_dataset
-from medimg.prediction.output import replacing, require_free
+from medimg.prediction.output import alone, replacing, require_free
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
 from medimg.tables.preprocessing import Preprocessing
@@ -115,12 +115,13 @@ def predict(
     familiar = familiarity(run, dataset, forward, source.of_dataset)
     unit = "row" if "preprocessing" in description else "image"
     result = Predicted(unit, [*source.notes, decision.statement, *_basis_of_warnings(run, dataset, familiar, unit)])
-    for path in (out, folder, reported):
-        # Of a predict that was killed: patients' images lie there.
-        if path:
-            atomic.sweep_beside(path)
     # The CSV gets its name last: where it is, the folders beside it are whole, and of the same predict.
-    with atomic.replacing(out) as temporary, replacing(folder) as place, replacing(reported) as dicom:
+    with (
+        alone(out, folder, reported, overwrite),
+        atomic.replacing(out) as temporary,
+        replacing(folder) as place,
+        replacing(reported) as dicom,
+    ):
         save = maps(run, place) if place and maps else None
         reports = None
         if dicom and heat:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
 from medimg import atomic
 from medimg.config import PrepareConfig
 from medimg.data.cache import cache_folder
+from medimg.lock import in_turn
 from medimg.phantom.config import PhantomConfig
 
 PHANTOM = "phantom"
@@ -35,16 +35,22 @@ def resolve(data: str) -> Path:
 
 
 def _draw(folder: Path, config: PrepareConfig, phantom: PhantomConfig) -> None:
-    """Prepare beside the folder and rename: of two processes that draw at once, the second one's work is dropped."""
+    """Prepare beside the folder and rename: of two processes at once the second waits, and finds it drawn."""
     from medimg.preparation.prepare import prepare
 
-    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    temporary = folder.with_name(f".{folder.name}")
     try:
-        prepare(PHANTOM, None, temporary, config, phantom, overwrite=True)
-        try:
-            temporary.rename(folder)
-        except OSError as error:
-            if not (folder / "dataset.yaml").is_file():
-                raise atomic.cannot_write(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with in_turn(folder.parent):
+            if (folder / "dataset.yaml").is_file():
+                return
+            # Of processes that were killed: nobody else draws now.
+            for left in folder.parent.glob(f"{temporary.name}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            try:
+                prepare(PHANTOM, None, temporary, config, phantom, overwrite=True)
+                temporary.rename(folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise atomic.cannot_write(folder, error) from error

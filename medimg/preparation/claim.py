@@ -15,6 +15,7 @@ from medimg.preparation import source_files
 from medimg.preparation.source_files import Stamp
 from medimg.privacy.dataset_ledger import FILE as PRIVACY_LEDGER
 from medimg.sources.base import Scan, TableScan
+from medimg.untrusted.yaml_file import read_yaml
 
 # Where a preparation keeps its journal until the Dataset is whole.
 SCRATCH = ".preparing"
@@ -75,7 +76,10 @@ def claim(out: Path, made_of: dict, scan: Scan | TableScan, overwrite: bool) -> 
             )
         _require_unchanged(out, scan, recorded or {})
         return existing
-    other = _others(_pixels_of(made_of), yaml.safe_load(scratch.read_text(encoding="utf-8")))
+    begun = read_yaml(scratch)
+    if not isinstance(begun, dict):
+        raise InputError(f"{scratch}: does not tell what was begun; give another folder or --overwrite")
+    other = _others(_pixels_of(made_of), begun)
     if other:
         raise InputError(
             f"--out {out}: holds an unfinished preparation of another {other}; give another folder or --overwrite"

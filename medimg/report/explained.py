@@ -1,6 +1,6 @@
 """Mistakes, explanations, their scores and shortcuts: what `explain` has left in the Run, beside the images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,12 @@ from medimg.errors import InputError
 from medimg.report import pictures
 from medimg.report.missing import is_missing, missing
 from medimg.run import Run
+from medimg.style.pages import inlined
+from medimg.untrusted.inside import Folder, lies_in
 from medimg.untrusted.json_file import parse_json
 
 _MOST_EXAMPLES = 8
+_NOTHING = {"picture": None, "overlay": None}
 # Rows of scores.json, in the order of a table, and what is better.
 SCORES = {
     "pointing_game": ("Pointing game", "share of maps whose maximum hits the finding; higher is better"),
@@ -61,14 +64,17 @@ def mistake_pictures(content: dict, measured: Dataset | None, maps: dict[str, tu
     """`picture` and `overlay` (None without a map) of each of the worst mistakes; empty where there are no images."""
     if measured is None or measured.is_table:
         return []
-    return [_pair(measured.root / one["name"], maps) for one in content["worst"]]
+    folder = Folder(measured.root)
+    # By a table that may be a stranger's.
+    named = [(measured.root / one["name"], folder.outside(one["name"])) for one in content["worst"]]
+    return [_NOTHING if why else _pair(path, maps) for path, why in named]
 
 
 def _pair(path: Path, maps: dict[str, tuple[str, Path]]) -> dict:
     try:
         picture = pictures.shrunk(path)
     except InputError:
-        return {"picture": None, "overlay": None}
+        return _NOTHING
     heat = maps.get(str(path))
     over = None if heat is None else pictures.encoded(pictures.overlaid(picture, _heat(heat[1])))
     return {"picture": pictures.encoded(picture), "overlay": over}
@@ -85,8 +91,8 @@ def maps_of(run: Run) -> dict[str, tuple[str, Path]]:
     for path, listed in _read(run, "explanations.json"):
         for method, images in listed.items():
             for one in images:
-                heat = path.parent / one["heatmap"] if "heatmap" in one else None
-                if heat is not None and heat.is_file():
+                heat = _beside(path, one, "heatmap")
+                if heat is not None:
                     maps.setdefault(str(one["file"]), (_words(method, one), heat))
     return maps
 
@@ -97,15 +103,29 @@ def _words(method: str, one: dict) -> str:
     return f"{method}, evidence for {of}" if of else method
 
 
-def examples(run: Run) -> list[dict]:
-    """Explained images of the first method, as pictures with label, prediction and map."""
-    shown = []
+def _beside(path: Path, one: dict, name: str) -> Path | None:
+    """The file of a name in an explanation's own folder; None where there is none, or it is said to be elsewhere."""
+    file = str(one.get(name, ""))
+    return None if Folder(path.parent).outside(file) or not (path.parent / file).is_file() else path.parent / file
+
+
+def examples(run: Run, datasets: Iterable[Dataset | None]) -> list[dict]:
+    """Explained images of the first method, as pictures with label, prediction and map.
+
+    Args:
+        run: the Run, which a stranger may have made, and have named any image of this machine in it.
+        datasets: whose images are shown; of others there is the sheet that was drawn as they were explained.
+    """
+    shown, folders = [], [run.root, *(dataset.root for dataset in datasets if dataset)]
     for path, listed in _read(run, "explanations.json"):
         for method, images in list(listed.items())[:1]:
             for one in images[: _MOST_EXAMPLES - len(shown)]:
-                heat = path.parent / one.get("heatmap", "")
-                if heat.is_file():
-                    pair = _pair(Path(one["file"]), {str(one["file"]): (method, heat)})
+                heat, drawn = _beside(path, one, "heatmap"), _beside(path, one, "overlay")
+                if heat is not None:
+                    if lies_in(Path(one["file"]), folders):
+                        pair = _pair(Path(one["file"]), {str(one["file"]): (method, heat)})
+                    else:
+                        pair = {**_NOTHING, "picture": drawn and inlined(drawn)}
                     shown.append(
                         {**pair, "map": _words(method, one), "name": Path(one["file"]).name, **_answer_of(one)}
                     )

@@ -57,7 +57,7 @@ def render(report: dict, sources: Sources) -> str:
         captions=CAPTIONS,
         images={name: inlined(path) for name, path in figures.items() if path.is_file()},
         pairs=mistake_pictures(report["mistakes"], sources.measured, maps_of(sources.run)),
-        examples=[] if sources.is_table else examples(sources.run),
+        examples=[] if sources.is_table else examples(sources.run, (sources.own, sources.measured)),
         class_means=[inlined(path) for path in class_means(sources.run)],
         score_names=SCORES,
         text=lambda measured: interval(measured, missing="–"),

@@ -1,22 +1,28 @@
 """MedMNIST: one npz of images, labels and official parts; a flag's name downloads it by the medmnist package."""
 
+import errno
 import importlib.util
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from medimg import atomic
 from medimg.config import PrepareConfig
 from medimg.data.dataset import SEPARATOR, SPLITS
 from medimg.errors import InputError
 from medimg.sources.base import Scan, Source, to_records
+from medimg.untrusted.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np
 
 NEGATIVE = "none"
+_MOST_CLASSES = 10_000  # each is named, whatever stands in one label
 _MOST_LABELS = 1 << 30  # bytes of a part's labels; the largest set has 1.3 MB
 _LICENCE = "CC BY 4.0 (DermaMNIST: CC BY-NC 4.0)"
 _CITATION = "Yang et al. (2023), MedMNIST v2, Scientific Data 10:41, doi:10.1038/s41597-022-01721-8"
@@ -120,15 +126,19 @@ class Rows:
 
         # Compressed archives can't be read from the middle: the array is unpacked into a file without a name.
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the rows are read)
-        with _opened(archive, name) as packed:
-            shutil.copyfileobj(packed, self._file, 1 << 20)
-        self._file.seek(0)
+        with _readable(archive):
+            with _opened(archive, name) as packed:
+                shutil.copyfileobj(packed, self._file, 1 << 20)
+            self._file.seek(0)
         try:
             version = np.lib.format.read_magic(self._file)
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             self.shape, fortran, self.dtype = header(self._file)
-        except ValueError as error:
+        except Exception as error:
+            # The header is text of Python's: a bracket that is never closed is a TokenError.
             raise InputError(f"{archive}: {name} is not a plain array") from error
+        if min(self.shape, default=1) < 1:
+            raise InputError(f"{archive}: {name} {self.shape} holds no pixels")
         if fortran or self.dtype.name not in ("uint8", "uint16"):
             raise InputError(f"{archive}: {name} must be row-major uint8 or uint16, not {self.dtype}")
         self._start = self._file.tell()
@@ -170,24 +180,42 @@ def _opened(archive: Path, name: str):
             return packed.open(f"{name}.npy")
     except KeyError as error:
         raise InputError(f"{archive}: '{name}' is missing; it is not a MedMNIST file") from error
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{archive}: not readable as npz ({error}); get the file again") from error
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    """Whatever is wrong with an npz, an encrypted member, one that is packed otherwise or damaged, is told of it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise atomic.cannot_write(Path(tempfile.gettempdir()), error) from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{archive}: not readable as npz ({printable(why)}); get the file again") from error
 
 
 def _labels(archive: Path, part: str):
     import numpy as np
 
-    try:
+    with _readable(archive):
         with zipfile.ZipFile(archive) as packed:
             sizes = {member.filename: member.file_size for member in packed.infolist()}
         if sizes.get(f"{part}_labels.npy", 0) > _MOST_LABELS:
             raise InputError(f"{archive}: {part}_labels has more than {_MOST_LABELS >> 20} MB")
         with np.load(archive, allow_pickle=False) as arrays:
-            return arrays.get(f"{part}_labels")
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{archive}: not readable as npz ({error}); get the file again") from error
+            labels = arrays.get(f"{part}_labels")
+    if labels is None:
+        return None
+    if labels.ndim not in (1, 2):
+        raise InputError(f"{archive}: {part}_labels {labels.shape} are not (N,), (N, 1) or (N, classes)")
+    is_whole = labels.dtype.kind in "bui" or (labels.dtype.kind == "f" and bool(np.all(labels % 1 == 0)))
+    if not is_whole or not (labels.min(initial=0) >= 0 and labels.max(initial=0) < _MOST_CLASSES):
+        raise InputError(
+            f"{archive}: {part}_labels are no numbers of classes, whole ones from 0 to {_MOST_CLASSES - 1} at most"
+        )
+    return labels
 
 
 def _check_shapes(archive: Path, part: str, shape: tuple, labels, megapixels: float) -> None:
@@ -204,8 +232,6 @@ def _check_shapes(archive: Path, part: str, shape: tuple, labels, megapixels: fl
         raise InputError(f"{archive}: each of {part}_images {error}") from error
     if len(labels) != shape[0]:
         raise InputError(f"{archive}: {shape[0]} {part}_images but {len(labels)} {part}_labels")
-    if labels.ndim > 2:
-        raise InputError(f"{archive}: {part}_labels {labels.shape} are not (N,), (N, 1) or (N, classes)")
 
 
 def _task(archive: Path, info: dict, labels: dict) -> tuple[str, tuple[str, ...]]:

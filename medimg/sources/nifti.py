@@ -107,6 +107,7 @@ class _Volume:
 
         self.slices = nifti_volumes.axial(file, megapixels=megapixels)
         self.pixel = nifti_volumes.geometry(file, megapixels).pixel
+        self.megapixels = megapixels
         self.span = span or nifti_volumes.robust_span(self.slices)
 
     def image(self, place: int, distance: int) -> np.ndarray:
@@ -118,7 +119,7 @@ class _Volume:
         image = around[0] if len(around) == 1 else np.stack(around, axis=2)
         if around[len(around) // 2].min() == around[len(around) // 2].max():
             raise InputError(f"slice {place} is blank")
-        return levels(squared(image, self.pixel), *self.span, 65535)
+        return levels(squared(image, self.pixel, megapixels=self.megapixels), *self.span, 65535)
 
 
 def nifti_files(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:

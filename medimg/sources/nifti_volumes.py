@@ -155,20 +155,32 @@ def is_square(pixel: tuple[float, float]) -> bool:
     return abs(pixel[0] / pixel[1] - 1) <= _SQUARE
 
 
-def squared(image: np.ndarray, pixel: tuple[float, float], is_mask: bool = False) -> np.ndarray:
+def squared(
+    image: np.ndarray, pixel: tuple[float, float], is_mask: bool = False, megapixels: float = 100
+) -> np.ndarray:
     """A slice with square pixels of the shorter side.
 
     Args:
         image: (H, W) or (H, W, 3).
         pixel: width and height in mm.
         is_mask: no new values are made.
+        megapixels: of the result.
+
+    Raises:
+        InputError: it would have more.
     """
     import cv2
 
     if is_square(pixel):
         return image
     height, width = image.shape[:2]
-    size = (max(1, round(width * pixel[0] / min(pixel))), max(1, round(height * pixel[1] / min(pixel))))
+    sides = (width * pixel[0] / min(pixel), height * pixel[1] / min(pixel))
+    if not math.prod(sides) <= megapixels * 1e6:
+        raise InputError(
+            f"by its header its pixels are {pixel[0]:g} x {pixel[1]:g} mm: made square, a slice would have more than "
+            f"{megapixels:g} megapixels; mend the header"
+        )
+    size = (max(1, round(sides[0])), max(1, round(sides[1])))
     return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST_EXACT if is_mask else cv2.INTER_LINEAR)
 
 

@@ -61,8 +61,17 @@ class Folder:
         return self._known[folder]
 
     def _contains(self, path: str) -> bool:
-        real = os.path.realpath(path)
+        return self.has(os.path.realpath(path))
+
+    def has(self, real: str) -> bool:
+        """Whether a path without links is that of the folder or lies in it."""
         return real == self._real or real.startswith(self._real.rstrip("/") + "/")
+
+
+def lies_in(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a file lies in one of the folders, links followed."""
+    real = os.path.realpath(path)
+    return any(Folder(folder).has(real) for folder in folders)
 
 
 def require_own_files(root: Path, names: Iterable[str] | None = None) -> None:

@@ -1,9 +1,14 @@
 """Files and folders that are whole or absent, and what is left of writers that were killed."""
 
+import errno
+import shutil
+from pathlib import Path
+
 import h5py
 import pytest
 
 from medimg import atomic
+from medimg.errors import InputError
 
 
 def test_who_was_killed_leaves_nothing_and_who_writes_is_left_alone(tmp_path):
@@ -46,3 +51,37 @@ def begin_and_fail(context) -> None:
     with context as place:
         (place / "half" if place.is_dir() else place).write_text("half")
         raise ZeroDivisionError
+
+
+def test_a_folder_that_can_take_no_place_leaves_what_was_there(tmp_path, monkeypatch):
+    place, rename = tmp_path / "maps", Path.rename
+    for content in ("first", "second"):
+        with atomic.replacing_folder(place) as folder:
+            (folder / "map").write_text(content)
+    assert (place / "map").read_text() == "second"
+
+    def full(path, target):
+        if path.name == "folder":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(InputError, match="maps: can't be written"), atomic.replacing_folder(place) as folder:
+        (folder / "map").write_text("third")
+    assert (place / "map").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+
+
+def test_what_was_there_is_whole_until_the_new_one_has_its_place(tmp_path, monkeypatch):
+    """Killed as an old folder of thousands of files is removed, none would be left, the new one neither."""
+    place, removed = tmp_path / "maps", shutil.rmtree
+    with atomic.replacing_folder(place) as folder:
+        (folder / "map").write_text("first")
+
+    def seen(path, **options):
+        assert (place / "map").read_text() == "second"
+        removed(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", seen)
+    with atomic.replacing_folder(place) as folder:
+        (folder / "map").write_text("second")

@@ -75,7 +75,15 @@ def test_who_was_on_this_machine_is_known_to_have_ended(tmp_path, change):
         assert json.loads((folder / lock.FILE).read_text()) == asdict(Owner.this())
 
 
-@pytest.mark.parametrize("content", ["", "7", "{}", '{"pid": "x"}', "\x00\xff", '{"pid": 1, "started": [], "host": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "7", "{}", '{"pid": "x"}', "\x00\xff", '{"pid": 1, "started": [], "host": 1}', "[" * 4096),
+        '{"pid": 1e999, "started": 1, "host": "h", "boot": "b"}',
+        '{"pid": 1, "started": 1e300, "host": "h", "boot": "b"}',
+        '{"pid": 1, "started": NaN, "host": "h", "boot": "b"}',
+    ],
+)
 def test_a_file_that_names_nobody_is_taken_over(tmp_path, content):
     (tmp_path / lock.FILE).write_bytes(content.encode("latin-1"))
     with locked(tmp_path):
@@ -208,3 +216,67 @@ def test_what_a_killed_command_left_in_the_temporary_folder_goes(tmp_path, monke
             process.kill()
             process.communicate()
     assert list(tmp_path.iterdir()) == [alive]
+
+
+def test_the_name_of_a_strangers_machine_forges_no_line(tmp_path):
+    folder = left(tmp_path / "run", Owner(1, 1.0, "a\n\x1b[31mmedimg: error", "b"))
+    with pytest.raises(InputError) as told, locked(folder):
+        pass
+    assert r"on a\n\x1b[31mmedimg: error, running" in str(told.value)
+
+
+def test_of_many_threads_one_has_it(tmp_path):
+    together, inside, problems = threading.Barrier(8), [], []
+
+    def take():
+        for _ in range(150):
+            together.wait(60)
+            try:
+                with locked(tmp_path / "run"):
+                    inside.append(1)
+                    if len(inside) > 1:
+                        problems.append("two at once")
+                    inside.pop()
+            except InputError:
+                pass
+            except Exception as error:
+                problems.append(repr(error))
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+
+
+def test_a_link_to_itself_is_told_in_a_line(tmp_path):
+    (tmp_path / "run").symlink_to(tmp_path / "run")
+    with pytest.raises(InputError, match="run: "), locked(tmp_path / "run"):
+        pass
+
+
+HOLDING_A_FILE = """import sys, time; from medimg.lock import locked_file
+with locked_file(sys.argv[1]): print('held', flush=True); time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("name", ["out.csv", "n" * 251 + ".csv"])
+def test_one_file_is_had_alone_and_others_beside_it_are_free(tmp_path, name):
+    command = [sys.executable, "-c", HOLDING_A_FILE, tmp_path / name]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        told = f"is being written by process {process.pid} "
+        with pytest.raises(InputError, match=told), lock.locked_file(tmp_path / name):
+            pass
+        with lock.locked_file(tmp_path / "other.csv"), lock.locked_file(tmp_path / "other.csv"):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+    # Killed, it has left its lock, which the next takes over and takes away.
+    assert len(list(tmp_path.iterdir())) == 1
+    with lock.locked_file(tmp_path / name):
+        pass
+    assert list(tmp_path.iterdir()) == []

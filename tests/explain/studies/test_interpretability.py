@@ -36,10 +36,13 @@ def test_models_start_from_weights_where_they_can(images):
     options = {cell.group: dict(cell.steps)["train"] for cell in cells}
     assert "weights" not in options["baseline_cnn"]
     assert (options["mobilenet"]["weights"], options["mobilenet"]["freeze"]) == ("imagenet", "backbone")
-    assert {one["epochs"] for one in options.values()} == {3}
+    assert {(one["epochs"], one["image_size"]) for one in options.values()} == {(3, 96)}
     given = TrainConfig(weights="none").with_given_names(["weights"])
     cells = with_methods(load("interpretability"), images, config, given).cells
     assert not any("freeze" in dict(cell.steps)["train"] for cell in cells)
+    given = TrainConfig(image_size=64).with_given_names(["image_size"])
+    cells = with_methods(load("interpretability"), images, config, given).cells
+    assert {dict(cell.steps)["train"]["image_size"] for cell in cells} == {64}
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from federated.flower import certificates
 from medimg.errors import InputError
@@ -146,3 +147,30 @@ def test_an_authority_that_can_not_be_read_is_named(tmp_path, name):
     (tmp_path / certificates.CERTIFICATE).write_text("cut")
     with pytest.raises(InputError, match=r"link\.pem: no certificate; delete it"):
         certificates.until(tmp_path)
+
+
+def test_of_two_links_at_once_keys_and_certificates_fit(tmp_path, monkeypatch):
+    """The first has written its authority's key when the second begins."""
+    wrote, over, write = threading.Event(), threading.Event(), certificates.atomic.write_text
+
+    def slow(path, text):
+        if not wrote.is_set():
+            wrote.set()
+            over.wait(2)
+        write(path, text)
+
+    monkeypatch.setattr(certificates.atomic, "write_text", slow)
+    first = threading.Thread(target=certificates.make, args=(tmp_path, ["link.example.org"]))
+    first.start()
+    assert wrote.wait(60)
+    second = threading.Thread(target=lambda: (certificates.make(tmp_path, ["link.example.org"]), over.set()))
+    second.start()
+    for thread in (first, second):
+        thread.join()
+    for key, certificate in (
+        (certificates.AUTHORITY_KEY, certificates.AUTHORITY),
+        (certificates.KEY, certificates.CERTIFICATE),
+    ):
+        secret = serialization.load_pem_private_key((tmp_path / key).read_bytes(), None)
+        public = x509.load_pem_x509_certificate((tmp_path / certificate).read_bytes()).public_key()
+        assert secret.public_key() == public

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import threading
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -134,3 +135,24 @@ def test_files_that_are_not_there_are_named(tmp_path):
     for read in (keys.load, Party.read):
         with pytest.raises(InputError, match=r"nowhere.*can't be read"):
             read(tmp_path / "nowhere")
+
+
+def test_of_two_at_once_both_files_are_of_one(tmp_path, monkeypatch):
+    """The first has written its public file when the second begins."""
+    wrote, over, write = threading.Event(), threading.Event(), keys.atomic.write_json
+
+    def slow(path, content):
+        write(path, content)
+        if not wrote.is_set():
+            wrote.set()
+            over.wait(2)
+
+    monkeypatch.setattr(keys.atomic, "write_json", slow)
+    first = threading.Thread(target=keys.make, args=("paris", tmp_path))
+    first.start()
+    assert wrote.wait(60)
+    second = threading.Thread(target=lambda: (keys.make("paris", tmp_path), over.set()))
+    second.start()
+    for thread in (first, second):
+        thread.join()
+    assert keys.load(tmp_path / "paris.key").party == Party.read(tmp_path / "paris.pub")

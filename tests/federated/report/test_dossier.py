@@ -84,6 +84,14 @@ def test_a_site_log_of_another_form_is_refused_in_a_line(tmp_path, broken):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_site_log_without_its_start_is_refused_in_a_line(tmp_path):
+    with AuditLog(tmp_path / "site.jsonl") as log:
+        log.append({"event": "message", "kind": "train", "run": None, "bytes": {"in": 1, "out": 10}})
+    with pytest.raises(InputError, match=r"site\.jsonl"):
+        dossier(OLD, tmp_path / "out", site_logs=[tmp_path / "site.jsonl"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_there_stays(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -335,6 +336,71 @@ def test_a_failure_leaves_the_earlier_file(levels, tmp_path, monkeypatch):
         predict(run, (str(dataset.root),), tmp_path / "out.csv", PredictConfig(), overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert (tmp_path / "out.csv").read_bytes() == before
+
+
+def test_classes_in_another_order_than_they_were_evaluated_in_are_refused(levels, tmp_path):
+    run = Run.load(shutil.copytree(levels[0].root, tmp_path / "run"))
+    evaluate(run, EvaluateConfig(bootstrap=0))
+    path, description = run.root / "model.json", run.description()
+    for classes in (description["classes"][::-1], [description["classes"][0], "other"]):
+        path.write_text(json.dumps(description | {"classes": classes}))
+        result = medimg("predict", run.root, levels[1].root, "--out", tmp_path / "out.csv")
+        assert result.exit_code == 2
+        assert f"{path}: names other classes than metrics.json" in result.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"classes": 5}, "its classes are no list of names"),
+        ({"classes": "ab"}, "its classes are no list of names"),
+        ({"classes": ["a", "a"]}, "its classes are no list of names, each once"),
+        ({"classes": ["a", {}]}, "its classes are no list of names"),
+        ({"task": "x\ny"}, r"task 'x\\ny' is not one of binary, multiclass, multilabel"),
+        ({"task": []}, r"task '\[\]' is not one of"),
+    ],
+)
+def test_a_description_of_no_task_or_classes_is_told_by_its_file(levels, tmp_path, change, words):
+    run = Run.load(shutil.copytree(levels[0].root, tmp_path / "run"))
+    path = run.root / "model.json"
+    path.write_text(json.dumps(run.description() | change))
+    with pytest.raises(InputError, match=rf"model\.json: {words}"):
+        run.description()
+
+
+def test_two_at_once_leave_the_file_of_one(levels, tmp_path, monkeypatch):
+    run, dataset = levels
+    answered, refused = predicting._answered, []
+
+    def again():
+        with pytest.raises(InputError, match=r"out\.csv: is being written by"):
+            predict(run, (str(dataset.root),), tmp_path / "out.csv", PredictConfig())
+
+    def slow(*arguments):
+        # The second is another thread, as it could be another process.
+        with ThreadPoolExecutor(1) as other:
+            refused.append(other.submit(again).result())
+        return answered(*arguments)
+
+    monkeypatch.setattr(predicting, "_answered", slow)
+    predict(run, (str(dataset.root),), tmp_path / "out.csv", PredictConfig())
+    assert refused
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_what_another_wrote_meanwhile_is_not_replaced(levels, tmp_path, monkeypatch):
+    run, dataset = levels
+    looked = predicting.familiarity
+
+    def slow(*arguments):
+        (tmp_path / "out.csv").write_text("another's")
+        return looked(*arguments)
+
+    monkeypatch.setattr(predicting, "familiarity", slow)
+    with pytest.raises(InputError, match=r"out\.csv is there already"):
+        predict(run, (str(dataset.root),), tmp_path / "out.csv", PredictConfig())
+    assert (tmp_path / "out.csv").read_text() == "another's"
 
 
 @pytest.mark.parametrize(

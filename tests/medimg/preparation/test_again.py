@@ -219,3 +219,14 @@ def test_names_that_shift_to_and_fro(tmp_path):
     found = prepare("folder", path, out, PrepareConfig())
     for row in found.manifest.itertuples():
         np.testing.assert_array_equal(read_image(out / row.image), read_image(path / row.source_file))
+
+
+@pytest.mark.parametrize("content", ["", "7", "[", "a: &a [*a]"])
+def test_a_damaged_note_of_what_was_begun_is_told_in_a_line(tmp_path, content):
+    source, out = folder(tmp_path / "films"), tmp_path / "out"
+    (out / SCRATCH).mkdir(parents=True)
+    (out / SCRATCH / "options.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"options\.yaml: "):
+        prepare("folder", source, out, PrepareConfig())
+    assert (out / SCRATCH / "options.yaml").read_text() == content
+    assert len(prepare("folder", source, out, PrepareConfig(), overwrite=True).manifest) == 24

@@ -1,5 +1,6 @@
 """The built-in phantom, and where it is kept."""
 
+import shutil
 from functools import partial
 
 from medimg.data.cache import cache_folder
@@ -16,6 +17,11 @@ def test_the_built_in_phantom_is_drawn_once(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / "cache"
     assert resolve("some/folder").parts == ("some", "folder")
     folder = resolve("phantom")
+    # Of those that were killed as they drew, one by an earlier version.
+    shutil.rmtree(folder)
+    for left in (f".{folder.name}", f".{folder.name}-4711"):
+        (tmp_path / "cache" / left / "images").mkdir(parents=True)
+    assert resolve("phantom") == folder
     written = (folder / "dataset.yaml").stat().st_mtime_ns
     assert resolve("phantom") == folder
     assert (folder / "dataset.yaml").stat().st_mtime_ns == written

@@ -150,3 +150,17 @@ def test_tables_that_are_wrong(volumes):
         scan(volumes)
     with pytest.raises(InputError, match="--window wide: give C,W, or one of lung"):
         scan(volumes, window="wide")
+
+
+@pytest.mark.parametrize("width", [1e5, 1e12, 1e30])
+def test_pixels_as_long_as_a_stranger_says_are_not_made_square(volumes, width):
+    """A thousand voxels would be stretched over a hundred million rows: memory, not the file's size, would end it."""
+    stored = NOISE.integers(0, 1000, (1000, 12, 4)).astype(np.int16)
+    write_nifti(volumes / "a.nii.gz", stored, np.diag([width, 1, 1, 1]))
+    told = r"a\.nii\.gz: by its header its pixels are 1.* x 1 mm: .* more than 100 megapixels"
+    with pytest.raises(InputError, match=told):
+        scan(volumes).read("a/002")
+    (volumes / "labels.csv").write_text("path,label,patient\na,x,p1\nb/c.nii,x,p2\nb/d.nii,y,p3\n")
+    write_nifti(volumes / "b" / "d.nii", NOISE.integers(0, 1000, (10, 12, 4)).astype(np.int16))
+    dataset = prepare("nifti", volumes, volumes / "out", PrepareConfig(split="50/0/50"))
+    assert set(dataset.manifest["patient"]) == {"p2", "p3"}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -321,6 +322,80 @@ def test_medmnist_several_labels(tmp_path):
 def test_medmnist_that_is_wrong(tmp_path, name, images, labels, words):
     with pytest.raises(InputError, match=words):
         scan("medmnist", write_npz(tmp_path / name, images, np.array(labels, np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([[-1], [0]], "no numbers of classes"),
+        ([[0.5], [1.0]], "no numbers of classes"),
+        ([[np.nan], [1.0]], "no numbers of classes"),
+        ([["a"], ["b"]], "no numbers of classes"),
+        # Each class below would have been named, one after another.
+        ([[0], [2**40]], "whole ones from 0 to 9999"),
+        (7, r"are not \(N,\), \(N, 1\)"),
+    ],
+)
+def test_medmnist_labels_that_are_none(tmp_path, labels, words):
+    path = write_npz(tmp_path / "a.npz", np.zeros((2, 4, 4), np.uint8), np.array(labels))
+    with pytest.raises(InputError, match=words):
+        scan("medmnist", path)
+
+
+def test_medmnist_whole_numbers_may_be_floats(tmp_path):
+    path = write_npz(tmp_path / "a.npz", np.ones((2, 4, 4), np.uint8), np.array([[0.0], [1.0]]))
+    assert list(scan("medmnist", path).records["label"][:2]) == ["class 0", "class 1"]
+
+
+def _npy(shape: str) -> bytes:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(10_000)
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "words"),
+    [
+        ("train_images", _npy("(6, -4, 4)}\n"), "holds no pixels"),
+        ("train_images", _npy("(6, 0, 4)}\n"), "holds no pixels"),
+        ("train_images", _npy("(6, 4\n"), "not a plain array"),
+        ("train_labels", _npy("(1000000000000,)}\n"), "not readable as npz"),
+        ("train_labels", _npy(f"({10**30},)}}\n"), "not readable as npz"),
+    ],
+)
+def test_medmnist_arrays_that_are_none(tmp_path, member, content, words):
+    path = write_npz(tmp_path / "a.npz", np.zeros((6, 4, 4), np.uint8), np.arange(6) % 2)
+    with zipfile.ZipFile(path) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {**held, f"{member}.npy": content}.items():
+            archive.writestr(name, data)
+    with pytest.raises(InputError, match=rf"a\.npz: .*{words}"):
+        scan("medmnist", path)
+
+
+@pytest.mark.parametrize(("at", "value"), [((8, 6), 1), ((10, 8), 99)])
+def test_medmnist_encrypted_or_packed_otherwise(tmp_path, at, value):
+    path = write_npz(tmp_path / "a.npz", np.zeros((6, 4, 4), np.uint8), np.arange(6) % 2)
+    content = bytearray(path.read_bytes())
+    for mark, offset in zip((b"PK\x01\x02", b"PK\x03\x04"), at, strict=True):
+        place = -1
+        while (place := content.find(mark, place + 1)) >= 0:
+            content[place + offset] = value
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npz: not readable as npz"):
+        scan("medmnist", path)
+
+
+@pytest.mark.parametrize("member", ["train_images", "train_labels"])
+def test_medmnist_a_damaged_member(tmp_path, member):
+    images = np.random.default_rng(0).integers(0, 256, (64, 16, 16), np.uint8)
+    path = write_npz(tmp_path / "a.npz", images, np.random.default_rng(0).integers(0, 2, 64))
+    content = bytearray(path.read_bytes())
+    place = content.find(f"{member}.npy".encode())
+    content[place + 60 : place + 90] = b"\xff" * 30
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npz: not readable as npz"):
+        scan("medmnist", path)
 
 
 def test_medmnist_broken_file_and_unknown_name(tmp_path):
