@@ -12,6 +12,9 @@ from tests.exhaustive import is_exhaustive
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# TensorFlow makes so many objects while it traces a graph that Python's collector, by its own thresholds, looks through
+# all of them again and again: a tenth of the suite's processor. `freed_graphs` collects after each module.
+gc.set_threshold(200_000, 20, 100)
 
 
 @pytest.hookimpl(tryfirst=True)

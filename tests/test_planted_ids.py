@@ -27,7 +27,7 @@ from tests.datasets import write_dataset, write_table
 from tests.volumes import write_dicom
 
 MARK = "Qz7Planted"
-MODEL = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", "32", "--epochs", "1")
+MODEL = ("--model-arg", "width=4", "--model-arg", "stages=1", "--image-size", "32", "--epochs", "1")
 FEDERATION = ("--model", "logistic", "--partition", "iid", "--clients", "2", "--rounds", "1", "--no-comparison")
 PRIVATE = ("--dp-epsilon", "9", "--dp-delta", "1e-3")
 STUDY = ("--epochs", "1", "--dp-delta", "1e-3", "--epsilon", "9", "--seeds", "1", "--bootstrap", "20")

@@ -15,3 +15,18 @@ def few_resamples():
         patched.setattr(conclusion, "EvaluateConfig", partial(config, bootstrap=50))
         patched.setattr(conclusion, "site_gain", lambda *given, **named: gain(*given, **{**named, "resamples": 50}))
         yield
+
+
+@pytest.fixture(scope="module")
+def sparing(few_resamples):
+    """For tests that look at no interval, no figure and no page."""
+    from federated import federate, federation
+    from federated.flower import own_metrics
+    from medimg.evaluation import gallery
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(own_metrics, "RESAMPLES", 50)
+        patched.setattr(federation, "write_report", lambda _: None)
+        patched.setattr(federate, "write", lambda _: None)
+        patched.setattr(gallery, "write_figures", lambda *_: {})
+        yield

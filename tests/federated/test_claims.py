@@ -15,7 +15,7 @@ from federated.statistics import counts_disclosed
 from medimg.data.dataset import Dataset
 from tests.datasets import write_table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
 
 QUICK = FederateConfig(model="logistic", rounds=2, batch_size=16, comparison=False)
 PUBLIC = {

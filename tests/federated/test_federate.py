@@ -293,7 +293,7 @@ def test_fedbn_keeps_a_model_for_each_site(phantom_data, execution, tmp_path):
         rounds=1,
         local_steps=2,
         image_size=16,
-        model_arg={"width": "4", "stages": "2"},
+        model_arg={"width": "4", "stages": "1"},
         comparison=False,
     )
     run = federate(phantom_data.root, tmp_path / "run", config, execution=execution)

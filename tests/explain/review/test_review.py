@@ -134,7 +134,7 @@ def test_dicom_values_are_sent_for_any_window(client):
 
 @pytest.mark.slow
 def test_each_member_of_an_ensemble_answers(noise, tmp_path):
-    options = {"image_size": 32, "model_arg": {"width": "4", "stages": "2"}, "epochs": 1}
+    options = {"image_size": 32, "model_arg": {"width": "4", "stages": "1"}, "epochs": 1}
     runs = [train(noise.root, tmp_path / f"run{i}", TrainConfig(seed=i, **options)) for i in range(2)]
     members = tuple(str(run.root) for run in runs)
     voted = train_any(noise.root, tmp_path / "voted", TrainConfig(model="ensemble", member=members))
@@ -401,7 +401,7 @@ def test_runs_that_have_no_page_or_show_no_training_image(small_table, noise, tm
     told = medimg("review", table.root)
     assert (told.exit_code, told.output.count("\n")) == (2, 1)
     assert "review is for images" in told.output
-    options = {"image_size": 32, "model_arg": {"width": "4", "stages": "2"}, "epochs": 1, "norm": "group"}
+    options = {"image_size": 32, "model_arg": {"width": "4", "stages": "1"}, "epochs": 1, "norm": "group"}
     private = train(noise.root, tmp_path / "run", TrainConfig(**options, batch_size=8, dp_epsilon=2.0, dp_delta=1e-3))
     with pytest.raises(InputError, match="--nearest: the Run protects its training patients"):
         Reviewer(private, ReviewConfig(nearest=1))

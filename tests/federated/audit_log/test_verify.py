@@ -16,7 +16,7 @@ from medimg.errors import InputError
 from tests.datasets import write_table
 from tests.federated.audit_log.chains import forged_chain
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
 
 
 @pytest.fixture(scope="module")

@@ -167,21 +167,6 @@ class Apart:
 
 
 @pytest.fixture(scope="module")
-def sparing(few_resamples):
-    """For tests that look at no interval, no figure and no page."""
-    from federated import federate, federation
-    from federated.flower import own_metrics
-    from medimg.evaluation import gallery
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(own_metrics, "RESAMPLES", 50)
-        patched.setattr(federation, "write_report", lambda _: None)
-        patched.setattr(federate, "write", lambda _: None)
-        patched.setattr(gallery, "write_figures", lambda *_: {})
-        yield
-
-
-@pytest.fixture(scope="module")
 def table(tmp_path_factory):
     """160 rows of 80 patients at 3 sites, in which a training row, its patient and its age are marked."""
     from tests.datasets import write_table

@@ -62,7 +62,7 @@ def ckks(apart, execution, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def private(apart, execution, tmp_path_factory):
-    return Trained(apart, PRIVATE, execution, tmp_path_factory.mktemp("private") / "run")
+    return Trained(apart, PRIVATE, execution, tmp_path_factory.mktemp("private") / "run", max_runs=2)
 
 
 def rounds(run, name):
@@ -536,7 +536,7 @@ def starting_anew(there, done, kind="train"):
 
 def test_a_site_away_at_any_stage_of_statistics_is_waited_for(apart, simulated, execution, tmp_path):
     """Before its numbers are in the sum is asked for anew, afterwards it is opened without it; once by each stage."""
-    there, gone = apart(MASKED), []
+    there, gone, config = apart(MASKED), [], replace(MASKED, rounds=1)
 
     def wire(name, head, deliver):
         fields = head["fields"]
@@ -552,7 +552,7 @@ def test_a_site_away_at_any_stage_of_statistics_is_waited_for(apart, simulated, 
         return deliver()
 
     there.link.wire = wire
-    run = there.federate(tmp_path / "run", MASKED, execution)
+    run = there.federate(tmp_path / "run", config, execution)
     assert gone == [1, 2, 3, 4, 5]
     assert told(run, "model.json")["preprocessing"] == told(simulated(MASKED), "model.json")["preprocessing"]
     # Asked anew: questions 1 to 3, from their first stage on.
@@ -791,9 +791,9 @@ def test_a_coordinator_that_no_policy_names_is_not_answered(apart, execution, tm
     assert any("not answered: message from coordinator: its signature" in line for line in there.said)
 
 
-def test_the_budget_is_over_all_runs_on_the_sites_dataset(apart, execution, tmp_path):
-    there = apart(PRIVATE, max_runs=9)
-    there.federate(tmp_path / "first", PRIVATE, execution)
+def test_the_budget_is_over_all_runs_on_the_sites_dataset(private, execution, tmp_path):
+    """After all that look at this training: a site's policy is another from here on."""
+    there = private.apart
     spent = epsilon_of(DatasetLedger(there.folders["s1"] / "data").events(), PRIVATE.dp_delta)["pld"]
     there.allow("s1", dp={"budget": 1.2 * spent})
     there.start("s1")
@@ -832,7 +832,7 @@ def test_strategies(apart, simulated, execution, tmp_path, strategy):
     "given", [{"secure": "masking", "normalize": "pca"}, {"strategy": "fedbn"}], ids=["masked", "fedbn"]
 )
 def test_images(apart, simulated, noise, execution, tmp_path, given):
-    options = {"model": "baseline_cnn", "model_arg": {"width": "4", "stages": "2"}, "image_size": 16, "rounds": 2}
+    options = {"model": "baseline_cnn", "model_arg": {"width": "4", "stages": "1"}, "image_size": 16, "rounds": 1}
     config = replace(QUICK, **options, **given)
     there = apart(config, noise)
     run = there.federate(tmp_path / "run", config, execution)

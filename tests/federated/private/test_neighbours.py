@@ -16,7 +16,7 @@ from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from tests.medimg.privacy.test_neighbours import PATIENTS, draw_of, rows_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_resamples")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("sparing")]
 
 CLIP, CLIENTS, BATCH = 0.5, 2, 30
 CONFIG = FederateConfig(

@@ -82,7 +82,12 @@ def images(root: Path, odd: bool) -> Dataset:
 
 PRIVATE = FederateConfig(dp="patient", dp_epsilon=4.0, dp_delta=1e-3, rounds=2, local_steps=1, dp_seed=0)
 TABLE = replace(
-    PRIVATE, model="mlp", batch_size=5, bound={"age": "18:110", "marker": "-4:4"}, categories={"job": "nurse,clerk"}
+    PRIVATE,
+    model="logistic",
+    # So few of a site's two dozen that by most seeds the odd one is in no step.
+    batch_size=2,
+    bound={"age": "18:110", "marker": "-4:4"},
+    categories={"job": "nurse,clerk"},
 )
 IMAGES = replace(PRIVATE, model="baseline_cnn", model_arg={"width": "4", "stages": "2"}, image_size=16, batch_size=4)
 CASES = {
@@ -165,7 +170,7 @@ def test_a_patient_whom_no_step_draws_leaves_no_trace(case, tmp_path, execution)
         roots = {odd: tmp_path / f"{seed}-{odd}" for odd in (False, True)}
         given = replace(config, dp_seed=seed)
         runs = {odd: trained(make, odd, given, root, execution) for odd, root in roots.items()}
-        # One who is drawn is in the weights; one who is in half of the steps is left out by a seed or two.
+        # One who is drawn is in the weights; one who is in few of the steps is left out by the first seed or two.
         if equal(*runs.values()):
             break
     else:

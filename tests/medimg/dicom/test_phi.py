@@ -16,7 +16,7 @@ from tests.medimg.sources.test_dicom import planted, write_labels
 from tests.volumes import write_dicom
 
 FILE, FOLDER = "PHIFILE", "PHIFOLDER"
-TINY = ("--image-size", "16", "--epochs", "1", "--model-arg", "width=4", "--model-arg", "stages=2")
+TINY = ("--image-size", "16", "--epochs", "1", "--model-arg", "width=4", "--model-arg", "stages=1")
 
 
 def more_planted(header) -> set[str]:
@@ -130,7 +130,7 @@ def test_no_run_report_export_or_prediction_has_it(films, tmp_path, capfd, caplo
     salt = ("--salt", tmp_path / "salt")
     said = run("data", "prepare", "dicom", root / "films.zip", "--labels", table, *salt, "--out", data, "--mask-text")
     said += run("train", data, *TINY, "--out", runs)
-    said += run("evaluate", runs)
+    said += run("evaluate", runs, "--bootstrap", "20")
     said += run("explain", runs, "--count", "2")
     said += run("export", runs, "--out", tmp_path / "out" / "served")
     told = capfd.readouterr()

@@ -252,7 +252,7 @@ def test_every_model_of_ours_opens(tmp_path):
     """The list allows all that medimg builds, and the file gives the same answers; plain images: `test_models`."""
     whitening = Whitening(mean=np.zeros(3), matrix=np.eye(3))
     models = [
-        build("mobilenet", 32, 3, 2, norm="group", model_arg={"alpha": "0.25", "pool": "max"}),
+        build("baseline_cnn", 16, 3, 2, norm="group", model_arg={"width": "4", "stages": "1", "pool": "max"}),
         build("baseline_cnn", 16, 3, 2, normalize=whitening),
         build_tabular("mlp", 5, 3),
         build_tabular("logistic", 5, 2, model_arg={"l2": 0}),

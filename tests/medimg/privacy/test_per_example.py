@@ -329,8 +329,8 @@ def in_float64(model):
 @pytest.mark.parametrize(
     ("name", "size", "arguments"),
     [
-        ("baseline_cnn", 32, {"width": "8"}),
-        ("attention_cnn", 16, {"width": "8", "stages": "2", "attention": "se"}),
+        ("baseline_cnn", 16, {"width": "4", "stages": "2"}),
+        ("attention_cnn", 16, {"width": "4", "stages": "1", "attention": "se"}),
         pytest.param("alexnet", 32, None, marks=pytest.mark.slow),
         pytest.param("mobilenet", 32, {"alpha": "0.25"}, marks=pytest.mark.slow),
         pytest.param("mobilenet_v2", 32, {"alpha": "0.35"}, marks=pytest.mark.slow),

@@ -43,7 +43,7 @@ CNN = {
     "model": "baseline_cnn",
     "norm": "group",
     "image_size": 32,
-    "model_arg": {"width": "4", "stages": "2"},
+    "model_arg": {"width": "4", "stages": "1"},
     "epochs": 1,
     "batch_size": 8,
 }

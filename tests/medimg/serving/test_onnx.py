@@ -29,7 +29,7 @@ from medimg.serving.requests import Request, raw_requests, sample
 from medimg.training.any_model import train_any
 from medimg.training.train import train
 
-CNN = {"model": "baseline_cnn", "image_size": 32, "model_arg": {"width": "4", "stages": "2"}, "epochs": 1}
+CNN = {"model": "baseline_cnn", "image_size": 32, "model_arg": {"width": "4", "stages": "1"}, "epochs": 1}
 
 
 @pytest.fixture(scope="module")

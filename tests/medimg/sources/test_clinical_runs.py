@@ -37,7 +37,7 @@ def runs(tmp_path_factory):
             (root / "src").mkdir()
             options = source(root / "src")
             dataset = prepare(source.__name__, root / "src", root / "data", PrepareConfig(**options))
-            config = TrainConfig(image_size=16, epochs=1, model_arg={"width": "4", "stages": "2"})
+            config = TrainConfig(image_size=16, epochs=1, model_arg={"width": "4", "stages": "1"})
             made[source.__name__] = root, dataset, train(dataset.root, root / "run", config)
         return made[source.__name__]
 
@@ -97,7 +97,7 @@ def test_the_client_of_an_export_sends_what_training_saw(tmp_path, monkeypatch, 
     (tmp_path / "l.csv").write_text("path,label\n" + rows)
     config = PrepareConfig(labels=str(tmp_path / "l.csv"), window="2000,4000", neighbours=1, mask_text=mask)
     dataset = prepare("dicom", tmp_path / "src", tmp_path / "data", config)
-    options = TrainConfig(image_size=16, epochs=1, model_arg={"width": "4", "stages": "2"})
+    options = TrainConfig(image_size=16, epochs=1, model_arg={"width": "4", "stages": "1"})
     run = train(dataset.root, tmp_path / "run", options)
     version = export(run, tmp_path / "served", ExportConfig(samples=2))
     predict(run, (str(tmp_path / "src"),), tmp_path / "files.csv", PredictConfig())

@@ -141,7 +141,7 @@ def test_to_the_end(medical_data, tmp_path, sample):
     counts = dataset.manifest[dataset.manifest["label"] != ""]["split"].value_counts()
     assert set(counts.index) == {"train", "val", "test"}
     assert dataset.manifest.groupby("patient")["split"].nunique().max() == 1
-    tiny = {"model": "logistic"} if dataset.is_table else {"image_size": 32, "model_arg": {"width": "4", "stages": "2"}}
+    tiny = {"model": "logistic"} if dataset.is_table else {"image_size": 32, "model_arg": {"width": "4", "stages": "1"}}
     run = train(dataset.root, tmp_path / "run", TrainConfig(epochs=1, **tiny))
     metrics = evaluate(run, EvaluateConfig(bootstrap=5))
     assert metrics["n"] == counts["test"]

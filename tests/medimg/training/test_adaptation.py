@@ -16,7 +16,7 @@ from medimg.training.train import train
 from medimg.validation.validate import adapted_note
 from tests.datasets import write_dataset, write_table
 
-SMALL = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
+SMALL = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "1"}}
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,19 @@ def other(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("other") / "data", 24, 16, seed=5)
 
 
+@pytest.fixture(scope="module")
+def adapted(data, other, tmp_path_factory):
+    return train(data.root, tmp_path_factory.mktemp("adapted") / "run", TrainConfig(**SMALL, adapt=str(other.root)))
+
+
+@pytest.fixture(scope="module")
+def plain(data, tmp_path_factory):
+    return train(data.root, tmp_path_factory.mktemp("plain") / "run", TrainConfig(**SMALL)).model()
+
+
 @pytest.mark.slow
-def test_statistics_become_those_of_the_other_source(data, other, tmp_path):
-    run = train(data.root, tmp_path / "run", TrainConfig(**SMALL, adapt=str(other.root)))
-    model = run.model()
+def test_statistics_become_those_of_the_other_source(adapted, plain, other):
+    run, model = adapted, adapted.model()
     rows = other.rows("train")
     pixels = np.stack([load_image(path, 16, 3) for path in other.paths(rows)])
     norms = [layer for layer in model.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
@@ -43,7 +52,6 @@ def test_statistics_become_those_of_the_other_source(data, other, tmp_path):
         )
         np.testing.assert_allclose(layer.moving_mean, given.mean(axis=0), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(layer.moving_variance, given.var(axis=0), rtol=1e-3, atol=1e-6)
-    plain = train(data.root, tmp_path / "plain", TrainConfig(**SMALL)).model()
     for a, b in zip(model.trainable_weights, plain.trainable_weights, strict=True):
         np.testing.assert_array_equal(a, b)
     assert run.environment()["adapted_to"]["images"] == len(rows)
@@ -60,7 +68,7 @@ def test_the_distance_by_hand():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["adabn", "coral"])
-def test_neither_labels_nor_the_test_part_of_the_other_source_are_read(method, data, other, tmp_path):
+def test_neither_labels_nor_the_test_part_of_the_other_source_are_read(method, data, other, plain, tmp_path):
     weight = {"adapt_weight": 50.0} if method == "coral" else {}
     config = TrainConfig(**SMALL, adapt=str(other.root), adapt_method=method, **weight)
     found = train(data.root, tmp_path / "run", config).model().get_weights()
@@ -73,8 +81,7 @@ def test_neither_labels_nor_the_test_part_of_the_other_source_are_read(method, d
     other.save()
     for a, b in zip(found, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    plain = train(data.root, tmp_path / "plain", TrainConfig(**SMALL)).model().get_weights()
-    assert any(not np.array_equal(a, b) for a, b in zip(found, plain, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(found, plain.get_weights(), strict=True))
 
 
 def test_what_can_not_be_adapted_to_is_refused(data, other, tmp_path):
@@ -106,7 +113,6 @@ def test_images_that_judge_are_not_learnt_from_by_another_name(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_validate_says_which_images_were_adapted_to(data, other, tmp_path):
-    run = train(data.root, tmp_path / "run", TrainConfig(**SMALL, adapt=str(other.root)))
-    assert "adapted to the 12 images" in adapted_note(run, other, "all")[0]
-    assert adapted_note(run, other, "test") == adapted_note(run, data, "all") == []
+def test_validate_says_which_images_were_adapted_to(adapted, data, other):
+    assert "adapted to the 12 images" in adapted_note(adapted, other, "all")[0]
+    assert adapted_note(adapted, other, "test") == adapted_note(adapted, data, "all") == []

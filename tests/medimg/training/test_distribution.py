@@ -27,7 +27,7 @@ OPTIONS = [
     "--model-arg",
     "width=4",
     "--model-arg",
-    "stages=2",
+    "stages=1",
     "--norm",
     "group",
     "--dropout",

@@ -34,7 +34,7 @@ from medimg.training.train import train
 from medimg.validation.validate import validate
 from tests.datasets import write_dataset, write_table
 
-TINY = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
+TINY = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "1"}}
 
 
 def vote(*runs, **options) -> TrainConfig:

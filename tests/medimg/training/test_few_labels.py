@@ -25,7 +25,7 @@ SMALL = {
     "image_size": 16,
     "epochs": 2,
     "batch_size": 4,
-    "model_arg": {"width": "4", "stages": "2"},
+    "model_arg": {"width": "4", "stages": "1"},
     "augment": "light",
     "labelled_fraction": 0.5,
 }

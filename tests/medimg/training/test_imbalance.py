@@ -13,7 +13,7 @@ from medimg.training.losses import BalancedSoftmax, FocalCrossentropy, balanced_
 from medimg.training.train import train
 from tests.datasets import write_dataset, write_table
 
-SMALL = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
+SMALL = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "1"}}
 DRAW = np.random.default_rng(0)
 LOGITS = DRAW.normal(0, 3, (20, 4)).astype(np.float32)
 ONE, MANY = DRAW.integers(0, 4, 20), DRAW.integers(0, 2, (20, 4)).astype(np.float32)

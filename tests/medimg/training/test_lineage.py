@@ -28,7 +28,7 @@ from tests.datasets import write_dataset
 DELTA = 1e-3
 TINY = {
     "model": "baseline_cnn",
-    "model_arg": {"width": "4", "stages": "2"},
+    "model_arg": {"width": "4", "stages": "1"},
     "norm": "group",
     "image_size": 16,
     "epochs": 1,

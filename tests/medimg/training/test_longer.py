@@ -1,5 +1,6 @@
 """A Run that has ended says so, and goes on to more epochs as if it had been given them at once."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +19,10 @@ from medimg.training.train import train
 from tests.command import medimg
 
 FEW = TrainConfig(
-    image_size=16, epochs=2, batch_size=8, model_arg={"width": "4", "stages": "2"}, augment="light", patience=0
+    image_size=16, epochs=2, batch_size=8, model_arg={"width": "4", "stages": "1"}, augment="light", patience=0
 )
 MORE = replace(FEW, epochs=4)
-WORDS = ("--model-arg", "width=4", "--model-arg", "stages=2", "--image-size", 16, "--batch-size", 8, "--patience", 0)
+WORDS = ("--model-arg", "width=4", "--model-arg", "stages=1", "--image-size", 16, "--batch-size", 8, "--patience", 0)
 
 
 def require_same(one: Run, other: Run) -> None:
@@ -36,9 +37,15 @@ def straight(noise, tmp_path_factory):
     return train(noise.root, tmp_path_factory.mktemp("straight") / "run", MORE)
 
 
+@pytest.fixture(scope="module")
+def few(noise, tmp_path_factory):
+    return train(noise.root, tmp_path_factory.mktemp("few") / "run", FEW)
+
+
 @pytest.fixture
-def ended(noise, tmp_path):
-    return train(noise.root, tmp_path / "run", FEW)
+def ended(few, tmp_path):
+    """A test's own."""
+    return Run.load(shutil.copytree(few.root, tmp_path / "run"))
 
 
 @pytest.mark.slow

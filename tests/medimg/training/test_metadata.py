@@ -32,7 +32,7 @@ from medimg.validation.validate import validate
 from tests.datasets import write_dataset
 from tests.medimg.serving.stand_in import answers, run_check, served
 
-TINY = {"image_size": 16, "epochs": 2, "batch_size": 8, "model_arg": {"width": "4", "stages": "2"}}
+TINY = {"image_size": 16, "epochs": 2, "batch_size": 8, "model_arg": {"width": "4", "stages": "1"}}
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +59,11 @@ def run(data, tmp_path_factory) -> Run:
         tmp_path_factory.mktemp("run") / "run",
         TrainConfig(**TINY, metadata="age, sex,ward", impute="constant"),
     )
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    return export(run, tmp_path_factory.mktemp("exported") / "served", ExportConfig(samples=4))
 
 
 def test_answers_come_from_both(data, run):
@@ -139,7 +144,7 @@ def test_files_are_predicted_with_their_columns(data, run, tmp_path):
         predict_files(run, (str(data.root / "images"),), tmp_path / "never.csv", PredictConfig())
 
 
-def test_it_is_explained_audited_validated_and_served(data, run, tmp_path):
+def test_it_is_explained_audited_validated_and_served(data, run, exported, tmp_path):
     result = explain(run, ExplainConfig(count=2, score_count=4, method=("gradcam", "shap"), samples=20))
     shown = result["images"]["gradcam"][0]
     assert set(shown["columns"]) == {"age", "sex"}
@@ -153,19 +158,18 @@ def test_it_is_explained_audited_validated_and_served(data, run, tmp_path):
         explain(run, ExplainConfig(image=(str(data.root / "images/0000.png"),)))
     assert "attacks" in audit(run, AuditConfig(attack=("threshold",), bootstrap=20))
     validate(run, data.root, ValidateConfig(bootstrap=20, split="test"), tmp_path / "validation", lambda *_: None)
-    folder = export(run, tmp_path / "served", ExportConfig(samples=4))
-    assert (folder / "saved_model.pb").is_file()
-    assert "age" in (folder / "model_card.md").read_text()
+    assert (exported / "saved_model.pb").is_file()
+    assert "age" in (exported / "model_card.md").read_text()
 
 
-def test_a_client_sends_columns_beside_the_image(data, run, tmp_path):
-    export(run, tmp_path / "served", ExportConfig(samples=4))
+def test_a_client_sends_columns_beside_the_image(data, run, exported):
+    place = exported.parent
     rows = data.rows("test").head(4).assign(age=[61.5, np.nan, 40.0, 44.0], sex=["F", "M", "", "X"])
     rows.to_csv(data.root / "ask.csv", index=False)
     expected = predict_rows(run.model(), rows, run.description(), data.root)
-    with served(tmp_path / "served", "served") as (rest, grpc):
-        done = run_check(tmp_path / "served", "--rest", rest, "--grpc", grpc, data.root / "ask.csv")
-        ask = partial(run_check, tmp_path / "served", "--rest", rest)
+    with served(place, "served") as (rest, grpc):
+        done = run_check(place, "--rest", rest, "--grpc", grpc, data.root / "ask.csv")
+        ask = partial(run_check, place, "--rest", rest)
         assert done.returncode == 0, done.stdout + done.stderr
         for way in ("REST", "gRPC"):
             names, told = zip(*answers(done, way), strict=True)

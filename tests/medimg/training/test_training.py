@@ -27,7 +27,7 @@ TRANSFER = {
     "image_size": 32,
     "batch_size": 8,
     "freeze": "backbone",
-    "epochs": 4,
+    "epochs": 2,
     "dropout": 0.5,
 }
 
@@ -114,7 +114,7 @@ def train_until_killed(data: Path, out: Path, options: dict, resume: bool, epoch
     ("options", "kills"),
     [
         ({**SMALL, "epochs": 4, "dropout": 0.5, "augment": "light", "patience": 0}, [2]),
-        ({**FROZEN, "epochs": 4, "fine_tune_epochs": 3, "augment": "light", "views": 2, "patience": 0}, [2, 5]),
+        ({**FROZEN, "epochs": 2, "fine_tune_epochs": 2, "augment": "light", "views": 2, "patience": 0}, [1, 3]),
     ],
     ids=["plain", "two phases"],
 )
@@ -193,7 +193,7 @@ def test_a_loss_that_explodes_says_so(noise, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_is_not_overwritten_unasked(noise, tmp_path):
-    config = TrainConfig(**{**SMALL, "epochs": 1})
+    config = TrainConfig(**{**SMALL, "epochs": 0})
     train(noise.root, tmp_path / "run", config)
     with pytest.raises(InputError, match="already holds files"):
         train(noise.root, tmp_path / "run", config)

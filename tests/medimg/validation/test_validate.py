@@ -291,8 +291,8 @@ def test_same_identifiers_elsewhere_are_other_people(home, tmp_path):
 
 @pytest.mark.slow
 def test_other_data_of_the_same_name_get_a_folder_of_their_own(home, tmp_path):
-    first = validate(home, hospital(tmp_path / "a" / "twin"), CONFIG)[1]
-    second = validate(home, hospital(tmp_path / "b" / "twin"), CONFIG)[1]
+    first = validate(home, hospital(tmp_path / "a" / "twin", n=80), CONFIG)[1]
+    second = validate(home, hospital(tmp_path / "b" / "twin", n=80), CONFIG)[1]
     assert [first.name, second.name] == ["twin", "twin-bootstrap-200"]
     assert validate(home, tmp_path / "a" / "twin", CONFIG)[1] == first
 
