@@ -36,14 +36,14 @@ def with_methods(study: Study, dataset: Dataset, config: InterpretabilityConfig,
         InputError: a model or method that is not known, or an option that does nothing.
     """
     training.require_effect(of_data(dataset.is_table))
-    if "image_size" not in training.names_given():
-        training = replace(training, image_size=_SIDE).with_given_names(training.names_given())
+    given = training.names_given()
+    changes = {} if "image_size" in given else {"image_size": _SIDE}
     require_known(config.method)
     scored = {name: getattr(config, name) for name in ("samples", "score_count", "localisation_count")}
     cells = []
     for model in config.model:
         family(model)
-        options = _options(replace(training, model=model).with_given_names(training.names_given()), dataset)
+        options = _options(replace(training, model=model, **changes).with_given_names(given), dataset)
         # Controls are those of the first method, whose explanation they share.
         first, *others = config.method
         methods = {first: (first, _FROZEN if options.get("freeze") == "backbone" else 1.0)}

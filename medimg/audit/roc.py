@@ -100,11 +100,12 @@ def auc_replicates(scores: np.ndarray, member: np.ndarray, patients: Sequence, r
 def auc_interval(scores: np.ndarray, member: np.ndarray, patients: Sequence, resamples: int, seed: int) -> dict:
     """AUC as {"value", "low", "high"}; None where members or non-members are of fewer than two patients."""
     patients = np.asarray(patients)
-    if fewest_patients(member, patients) < 2:
+    fewest = fewest_patients(member, patients)
+    if fewest < 2:
         return Measured()._asdict()
     interval = percentile_interval(auc_replicates(scores, member, patients, resamples, seed))
     value = auc_of(scores, member)
-    return _bounded(interval, value, fewest_patients(member, patients)).around(value)
+    return _bounded(interval, value, fewest).around(value)
 
 
 def fewest_patients(member: np.ndarray, patients: Sequence) -> int:

@@ -21,7 +21,7 @@ def differences(attacked: Attacked, twin: Attacked, config: AuditConfig) -> dict
         attack -> {"auc": {"value", "low", "high"}}, from the same resamples of patients for both.
     """
     subject = attacked.subject
-    result = {}
+    result, counted = {}, fewest_patients(subject.member, subject.patients)
     for name in attacked.scores:
         theirs, ours = (one.scores[name].values for one in (twin, attacked))
         resampled = [
@@ -30,7 +30,6 @@ def differences(attacked: Attacked, twin: Attacked, config: AuditConfig) -> dict
         ]
         drawn = percentile_interval(resampled[0] - resampled[1])
         value = auc_of(theirs, subject.member) - auc_of(ours, subject.member)
-        counted = fewest_patients(subject.member, subject.patients)
         result[name] = {"auc": bounded_difference(drawn, value, counted).around(value)}
     return result
 

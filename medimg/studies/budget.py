@@ -70,15 +70,12 @@ def scale_for(study: Study, cost: Cost, seconds: float) -> Scale:
         cost: that the pilot predicts.
         seconds: that there are.
     """
-    needed = [cell for cell in study.cells if cell.label in study.claimed]
-    # Where even the shortest does not fit, the costliest waits for a larger budget: all of them would teach nothing.
-    while needed and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
-        needed.remove(max(needed, key=lambda cell: cell.cost))
-    if not study.claims:
-        # All are asked for, in their order: later ones may share the steps of the first.
-        needed = [cell for cell in study.cells if not cell.votes]
-        while len(needed) > 1 and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
-            needed.pop()
+    claimed = [cell for cell in study.cells if cell.label in study.claimed]
+    needed = claimed or [cell for cell in study.cells if not cell.votes]
+    # Where even the shortest does not fit, the costliest waits for a larger budget: all of them would teach nothing. Of
+    # cells that no claim needs it is the last, and the first stays: later ones may share its steps.
+    while len(needed) > (0 if claimed else 1) and sum(cost.of(cell, SHORTEST) for cell in needed) > seconds:
+        needed.remove(max(needed, key=lambda cell: cell.cost) if claimed else needed[-1])
     # What costs nothing of its own shares the steps of another.
     alone = [cell for cell in study.cells if cell.cost and not cell.votes]
     needed = needed or [min(alone, key=lambda cell: cell.cost)]
@@ -110,6 +107,8 @@ def order(study: Study, cost: Cost | None, scale: Scale, seconds: float) -> list
 def fits(ahead: Cell, cost: Cost, scale: Scale, done: Sequence[tuple[Cell, float]], left: float) -> bool:
     """Whether another cell fits, by what those that are done took against their prediction.
 
+    What costs nothing by itself shares the steps of another, without which it would have to do them: it never fits.
+
     Args:
         ahead: the cell.
         cost: that the pilot predicted.
@@ -117,7 +116,7 @@ def fits(ahead: Cell, cost: Cost, scale: Scale, done: Sequence[tuple[Cell, float
         done: cells that are finished, and the seconds of their own steps.
         left: seconds, and those of the cell's own steps that the pilot has done.
     """
-    return cost.of(ahead, scale) * _pace(cost, scale, done) <= left
+    return bool(ahead.cost) and cost.of(ahead, scale) * _pace(cost, scale, done) <= left
 
 
 def _pace(cost: Cost, scale: Scale, done: Sequence[tuple[Cell, float]]) -> float:

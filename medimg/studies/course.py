@@ -70,7 +70,7 @@ def run_cells(
             # The pilot may have been the first steps of it.
             spent -= sum(its for folder, its in kept.items() if folder in piloted and folder not in took)
             is_done = len(kept) == len(job[0].steps)
-            if not cost or not finished or is_done or _fits(cell, cost, scale, finished, seconds - spent):
+            if not cost or not finished or is_done or budget.fits(cell, cost, scale, finished, seconds - spent):
                 try:
                     done[cell.label].append(runner.run(*job))
                 except InputError as error:
@@ -87,11 +87,6 @@ def run_cells(
     cuts = budget.cuts(study, seeds, cost, seconds, scale, whole, finished) if cost else ()
     reasons = {label: str(error) for label, error in failed.items()}
     return Course(scale, done, cuts, reasons, sum((piloted | took).values()))
-
-
-def _fits(cell: Cell, cost: budget.Cost, scale: Scale, finished: list[tuple[Cell, float]], left: float) -> bool:
-    """What costs nothing by itself shares the steps of another, and is run where those are done."""
-    return bool(cell.cost) and budget.fits(cell, cost, scale, finished, left)
 
 
 def _pilot(study: Study, runner: Runner) -> budget.Cost:
