@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from medimg.evaluation.exact import bounded_difference, clopper_pearson
+from medimg.evaluation.exact import bounded_difference, bounded_share
 from medimg.evaluation.intervals import BLOCK_WEIGHTS, LEVEL, Interval, Measured, cluster_bootstrap, percentile_interval
 
 FALSE_POSITIVE_RATES = (0.001, 0.01)
@@ -117,9 +117,7 @@ def fewest_patients(member: np.ndarray, patients: Sequence) -> int:
 def _bounded(interval: Interval, value: float, patients: int) -> Interval:
     """Where all resamples are 0, or all 1, Clopper and Pearson's: no attack succeeds on everybody, nor on nobody, for
     certain. Scores that are all the same rank nobody, whomever they are of: that 0.5 stays."""
-    if interval.low is None or interval.low != interval.high or value not in (0, 1):
-        return interval
-    return Interval(*clopper_pearson(value, patients), interval.left_out)
+    return bounded_share(interval, value, patients) if value in (0, 1) else interval
 
 
 def within(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medimg.evaluation.exact import clopper_pearson
+from medimg.evaluation.exact import bounded_share
 from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import OneVsRest, ratio
 from medimg.evaluation.predictions import Predictions
@@ -62,10 +62,8 @@ def clinical_use(predictions: Predictions, patients: Sequence, resamples: int = 
 
 def _bounded(interval: Interval, value: float, one: OneVsRest, patients: Sequence) -> dict:
     """Where every resample agrees, the exact bound, each patient counted once."""
-    if interval.low is None or interval.low < interval.high:
-        return interval.around(value)
     left = len(set(np.asarray(patients)[~one.decision]))
-    return Interval(*clopper_pearson(value, left, 1 - LEVEL)).around(value)
+    return bounded_share(interval, value, left).around(value)
 
 
 def _columns(one: OneVsRest) -> np.ndarray:

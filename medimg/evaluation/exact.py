@@ -65,6 +65,13 @@ def clopper_pearson(share: float, n: int, error: float = 1 - LEVEL) -> tuple[flo
     return float(low), float(high)
 
 
+def bounded_share(interval: Interval, share: float, n: int) -> Interval:
+    """A bootstrap's interval of a share, or where every resample agrees the exact one of n independent trials."""
+    if interval.low is None or interval.low != interval.high:
+        return interval
+    return Interval(*clopper_pearson(share, n), interval.left_out)
+
+
 NOTE = (
     "exact interval, since every resample agrees ({}): Clopper-Pearson's bound, each patient counted once, which is "
     "careful; AUROC by pairs of which no patient is in two"

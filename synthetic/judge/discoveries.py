@@ -19,8 +19,8 @@ from scipy.stats import chi2_contingency, mannwhitneyu, norm
 
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.evaluation.exact import clopper_pearson
-from medimg.evaluation.intervals import Interval, cluster_bootstrap, percentile_interval
+from medimg.evaluation.exact import bounded_share
+from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.style.words import interval
 from synthetic.judge import thresholds as limits
 from synthetic.judge.findings import Finding
@@ -154,6 +154,4 @@ def _share(deals: list[list[float]]) -> dict | None:
     wrong, deal = p < limits.SIGNIFICANT, np.repeat(np.arange(len(deals)), list(map(len, deals)))
     replicates = cluster_bootstrap(lambda weights: weights @ wrong / weights.sum(axis=1), deal)
     interval, share = percentile_interval(replicates), float(wrong.mean())
-    if interval.low == interval.high and share in (0, 1):
-        interval = Interval(*clopper_pearson(share, len(deals)))
-    return interval.around(share)
+    return (bounded_share(interval, share, len(deals)) if share in (0, 1) else interval).around(share)
