@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
-from scipy.stats import t
 
 import cli
 from benchmarks.heart import DATA
 from benchmarks.material import table
+from medimg.studies.measured import Value
+from medimg.studies.over_seeds import mean_interval
 from medimg.style.words import interval, signed_interval
 
 SPLITS = 8
@@ -54,9 +55,7 @@ def measured(data: Path, out: Path, command: str, options: tuple) -> tuple[float
 
 def mean(values: np.ndarray) -> dict:
     """With Student's interval."""
-    centre = float(values.mean())
-    reach = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return {"value": centre, "low": centre - reach, "high": centre + reach}
+    return Value(*mean_interval(values)).to_dict()
 
 
 if __name__ == "__main__":
