@@ -17,8 +17,9 @@ from dataclasses import asdict
 import numpy as np
 
 from federated.report.site_gain_words import notes, sentences, word
-from medimg.comparison.paired import difference, holm
+from medimg.comparison.paired import difference
 from medimg.evaluation.exact import bounded, counted_for_difference
+from medimg.evaluation.holm import holm
 from medimg.evaluation.intervals import LEVEL, Interval, Measured, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from medimg.evaluation.predictions import Predictions

@@ -1,9 +1,8 @@
-"""Two models on the same patients: the bootstrap of their difference, McNemar's test, Holm's correction.
+"""Two models on the same patients: the bootstrap of their difference, McNemar's test.
 
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Davison and Hinkley, Bootstrap Methods
 and their Application, 1997 (the 1 in the p-value); McNemar, Psychometrika 12, 1947; several rows a patient: Durkalski,
-Palesch, Lipsitz and Rust, Statistics in Medicine 22, 2003 (whose test this is with exact p-values); Holm, Scandinavian
-Journal of Statistics 6, 1979.
+Palesch, Lipsitz and Rust, Statistics in Medicine 22, 2003 (whose test this is with exact p-values).
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import convolve
 from scipy.stats import binom
-from statsmodels.stats.multitest import multipletests
 
 from medimg.evaluation.exact import bounded_difference, p_of_agreeing
 from medimg.evaluation.intervals import percentile_interval
@@ -111,14 +109,3 @@ def _all_signs(values: np.ndarray) -> float:
     # Position i holds the chance that the positive ones make i in all, so that the sum is 2i less all of them.
     sums = 2 * np.arange(len(chances)) - (len(chances) - 1)
     return float(np.clip(chances[np.abs(sums) >= total].sum(), 0.0, 1.0))
-
-
-def holm(p_values: list[float | None]) -> list[float | None]:
-    """P-values corrected for their number by Holm's method; None is no test and stays None."""
-    tested = [i for i, p in enumerate(p_values) if p is not None]
-    corrected: list[float | None] = [None] * len(p_values)
-    if tested:
-        adjusted = multipletests([p_values[i] for i in tested], method="holm")[1]
-        for i, p in zip(tested, adjusted, strict=True):
-            corrected[i] = float(p)
-    return corrected

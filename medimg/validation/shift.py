@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import pandas as pd
 from scipy.stats import chi2_contingency, ks_2samp
-from statsmodels.stats.multitest import multipletests
 
 from medimg.data.dataset import Dataset
 from medimg.data.imaging import read_image
+from medimg.evaluation.holm import holm
 from medimg.pipeline.pixels import as_pixels, load_raw
 from medimg.tables.metadata import ROLES
 from medimg.tables.ordered import MOST_LEVELS, is_ordered, levels, ordered_values
@@ -124,11 +124,10 @@ def settle(differences: list[dict]) -> list[dict]:
     """With `p_holm` over all of them and whether each is `shifted`; the largest differences first."""
     if not differences:
         return []
-    adjusted = multipletests([one["p"] for one in differences], ALPHA, "holm")[1]
     settled = []
-    for one, p in zip(differences, adjusted, strict=True):
+    for one, p in zip(differences, holm([one["p"] for one in differences]), strict=True):
         large = one["effect"] is None or abs(one["effect"]) >= NEGLIGIBLE
-        settled.append({**one, "p_holm": float(p), "shifted": bool(p < ALPHA and large)})
+        settled.append({**one, "p_holm": p, "shifted": bool(p < ALPHA and large)})
     return sorted(settled, key=lambda one: (not one["shifted"], -_size(one)))
 
 

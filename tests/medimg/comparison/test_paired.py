@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from medimg.comparison.paired import difference, holm, mcnemar
+from medimg.comparison.paired import difference, mcnemar
 from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
@@ -111,9 +111,3 @@ def test_bootstrap_p_holds_its_level_and_finds_a_difference():
             found[gain] += p < 0.05
     assert found[0.0] / trials < 0.11
     assert found[0.25] / trials > 0.5
-
-
-def test_holm_by_hand_and_without_untested_pairs():
-    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, 0.06, 0.06]
-    assert holm([None]) == [None]
-    assert holm([0.8, 0.9]) == [1.0, 1.0]
