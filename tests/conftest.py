@@ -2,11 +2,15 @@
 
 import gc
 import os
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from medimg.serving import parity
+from tests import proofs
 from tests.datasets import write_dataset, write_table
 from tests.exhaustive import is_exhaustive
 
@@ -61,6 +65,19 @@ def drafts(request):
     yield
     Figure.savefig = savefig
     STYLE.update(final)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_proofs():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parity, "subprocess", SimpleNamespace(Popen=proofs.begun, PIPE=subprocess.PIPE))
+        yield
+
+
+@pytest.fixture
+def fresh_proofs(monkeypatch):
+    """For tests whose subject is that the proof's process is a fresh one."""
+    monkeypatch.setattr(parity, "subprocess", subprocess)
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,14 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medimg.errors import InputError
-from medimg.serving.requests import Request
+
+if TYPE_CHECKING:
+    from medimg.serving.requests import Request
 
 # Runs where TensorFlow is and this project is not: any import of ours fails, and that of JAX, which TensorFlow would
 # take half a second to import for converters. A line in, a line out; what libraries print goes to the error stream, so
@@ -60,7 +63,7 @@ def ask(request):
 }
 
 
-def parity(folder: Path, requests: Iterable[Request], expected: np.ndarray, runtime: str = "TensorFlow") -> float:
+def parity(folder: Path, requests: "Iterable[Request]", expected: np.ndarray, runtime: str = "TensorFlow") -> float:
     """Largest difference of probabilities between the exported model in a fresh process and the Run.
 
     Args:
@@ -97,7 +100,7 @@ def parity(folder: Path, requests: Iterable[Request], expected: np.ndarray, runt
     return float(np.abs(np.concatenate(answers) - expected).max())
 
 
-def _answer(child: subprocess.Popen, request: Request) -> np.ndarray:
+def _answer(child: subprocess.Popen, request: "Request") -> np.ndarray:
     """float32 (rows, classes)."""
     child.stdin.write(json.dumps(request.to_dict()).encode() + b"\n")
     child.stdin.flush()

@@ -167,6 +167,7 @@ def test_a_depthwise_convolution_needs_no_normalization():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_proofs")
 def test_versions_count_up_and_the_card_tells_the_numbers(exported, phantom_run):
     (exported.parent / "0009.png").touch()
     again = export(phantom_run, exported.parent, ExportConfig(samples=2))
@@ -194,6 +195,7 @@ def test_an_export_without_parity_fails_and_leaves_nothing(phantom_run, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_proofs")
 def test_an_export_that_needs_our_code_fails(phantom_run, tmp_path, monkeypatch):
     def unloadable(served, folder):
         (folder / "saved_model.pb").write_bytes(b"broken")
