@@ -86,8 +86,7 @@ def _places(
     models: Mapping[str, Predictions], sites: np.ndarray, patients: np.ndarray, column: int, resamples: int, seed: int
 ) -> list[dict]:
     """The entries without their words."""
-    entries = []
-    counted = {}
+    entries, counted = [], []
     for i, name in enumerate(sorted(set(sites.tolist()))):
         of_site = sites == name
         # Sites of one size must not draw alike: their mean would seem less sure than it is.
@@ -95,17 +94,22 @@ def _places(
         part = {model: predictions.take(of_site) for model, predictions in models.items()}
         entry, draws = _measured(part, patients[of_site], column, resamples, site_seed)
         entries.append(({"name": str(name), "kind": "site", **entry}, draws))
-        counted[str(name)] = counted_for_difference(part[FEDERATED], patients[of_site], METRICS[column])
+        counted.append(counted_for_difference(part[FEDERATED], patients[of_site], METRICS[column]))
     averaged = _mean_of_sites(*zip(*entries, strict=True))
+    # Where the patients of all sites agree, no more is said of those of any than of the site with fewest.
+    fewest = (
+        min(n for (place, _), n in zip(entries, counted, strict=True) if place["name"] not in averaged[0]["left_out"])
+        if averaged
+        else 0
+    )
     entry, draws = _measured(models, patients, column, resamples, seed)
     entries.append(({"name": POOLED, "kind": "pooled", **entry}, draws))
-    counted[POOLED] = counted_for_difference(models[FEDERATED], patients, METRICS[column])
+    counted.append(counted_for_difference(models[FEDERATED], patients, METRICS[column]))
     if averaged:
         entries.append(averaged)
-        # Where the patients of all sites agree, no more is said of those of any than of the site with fewest.
-        counted[MEAN] = min(n for name, n in counted.items() if name not in (POOLED, *averaged[0]["left_out"]))
-    for place, draws in entries:
-        place["differences"] = _differences(place["values"], draws, counted[place["name"]])
+        counted.append(fewest)
+    for (place, draws), n in zip(entries, counted, strict=True):
+        place["differences"] = _differences(place["values"], draws, n)
     places = [place for place, _ in entries]
     _correct(places)
     return places

@@ -6,7 +6,6 @@ import pandas as pd
 
 from federated.config import FederateConfig
 from federated.federate import federate
-from federated.report.site_gain import POOLED
 from federated.tff.execution import Execution
 from medimg.privacy.ledger import read
 from medimg.studies.steps import Inputs
@@ -34,7 +33,7 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
     federation, metrics = (read_json(folder / f"{name}.json") for name in ("federation", "metrics"))
     history = trained.history()
     places = federation["comparison"]["gain"]["places"]
-    values = next((place["values"] for place in places if place["name"] == POOLED), {})
+    values = next((place["values"] for place in places if place["kind"] == "pooled"), {})
     account = read(folder)
     seconds = pd.to_numeric(history["seconds"], errors="coerce")[min(1, len(history) - 1) :].mean()
     return {

@@ -54,6 +54,18 @@ def at(result, name):
     return next(place for place in result["places"] if place["name"] == name)
 
 
+def test_a_site_may_be_called_as_all_of_them_are():
+    found = {}
+    # In one order, and so of the same draws of patients.
+    for names in (("east", "north", "west"), (POOLED, MEAN, "west")):
+        sites, truth, patients = material(dict(zip(names, SIZES.values(), strict=True)))
+        models = {name: binary(truth, np.where(truth, 0.9, 0.1)) for name in ("local", "federated")}
+        places = site_gain(models, sites, patients, resamples=50)["places"]
+        found[names] = [{**place, "name": ""} for place in places]
+    first, second = found.values()
+    assert first == second
+
+
 def test_a_perfect_model_is_not_certain_at_a_site():
     sites, truth, patients = material()
     models = {name: binary(truth, np.where(truth, 0.9, 0.1)) for name in ("local", "federated")}
