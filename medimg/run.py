@@ -248,6 +248,8 @@ def _require_classes(path: Path, task: object, classes: object) -> None:
     names = [name for name in classes if isinstance(name, str) and name] if isinstance(classes, list) else []
     if not names or len(set(names)) != len(names) or names != classes:
         raise InputError(f"{path}: its classes are no list of names, each once; {AGAIN}")
+    if task == "binary" and len(names) != 2:
+        raise InputError(f"{path}: names {len(names)} classes, a binary model has 2; {AGAIN}")
 
 
 def require_free(root: Path, overwrite: bool) -> bool:

@@ -94,8 +94,6 @@ def decision_of(run: Run, model, description: dict, dataset: Dataset | None, bat
             f"{run.root / 'model.json'}: names other classes than metrics.json of the same model, or in another "
             "order; restore it"
         )
-    if task == "binary" and named != 2:
-        raise InputError(f"{run.root / 'model.json'}: names {named} classes, a binary model has 2; restore it")
     statement = threshold_statement(metrics, description)
     if metrics is not None:
         limits = thresholds(run, description)

@@ -357,6 +357,7 @@ def test_classes_in_another_order_than_they_were_evaluated_in_are_refused(levels
         ({"classes": "ab"}, "its classes are no list of names"),
         ({"classes": ["a", "a"]}, "its classes are no list of names, each once"),
         ({"classes": ["a", {}]}, "its classes are no list of names"),
+        ({"task": "binary", "classes": ["a", "b", "c"]}, "names 3 classes, a binary model has 2"),
         ({"task": "x\ny"}, r"task 'x\\ny' is not one of binary, multiclass, multilabel"),
         ({"task": []}, r"task '\[\]' is not one of"),
     ],
