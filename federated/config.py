@@ -269,9 +269,9 @@ class FederateConfig(
         has_optimizer = (
             self.client_optimizer or self.learning_rate or self.strategy in ("fedsgd", "scaffold", "mimelite")
         )
-        if has_optimizer or self.is_private:
-            return self, {}
-        by_rule = _STEPS_OF_TABLES if is_table else self._steps_of_images
+        by_rule = self.model_of(is_table)
+        if not (has_optimizer or self.is_private):
+            by_rule |= _STEPS_OF_TABLES if is_table else self._steps_of_images
         chosen = {name: value for name, (value, _) in by_rule.items()}
         return dataclasses.replace(self, **chosen).with_given_names(self.names_given()), by_rule
 

@@ -63,7 +63,7 @@ def rehearsal(data: Path, config: FederateConfig, kept: Path) -> Iterator[tuple[
         link.register(place.parties())
         running = {}
         for name, (of_site, _) in made.items():
-            _policy(of_site, config, root)
+            _policy(of_site, config.settled(dataset.is_table)[0], root)
             running[name] = _started(of_site, name, link, stack)
         _wait(running, place)
         held_out = replace(dataset, root=root / "coordinator", manifest=_held_out(dataset, clients))

@@ -14,7 +14,7 @@ NORMALISED = ("images", "use without --model vgg16|vgg19|alexnet")
 class ModelOptions(Config):
     """Which model, and where it starts."""
 
-    model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them).")
+    model: str = option("baseline_cnn", "Model of the registry ('medimg models' lists them); a table: logistic.")
     weights: str = option(
         "none",
         "imagenet, none, a weights FILE, or a RUN; 'train' takes a folder of files for a recipe, or with --dp-epsilon.",
@@ -48,6 +48,11 @@ class ModelOptions(Config):
         maximum=0.95,
         only="images or --model mlp",
     )
+
+    def model_of(self, is_table: bool) -> dict[str, tuple[str, str]]:
+        """Where the data are a table and nobody names a model: `model` -> (which, why)."""
+        usual = self.model == type(self)().model and "model" not in self.names_given()
+        return {"model": ("logistic", "the data are a table")} if is_table and usual else {}
 
 
 @dataclass(frozen=True)

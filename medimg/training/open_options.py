@@ -35,9 +35,10 @@ def settled(config: TrainConfig, dataset: Dataset) -> tuple[TrainConfig, dict[st
             coarse steps.
     """
     if not config.is_private:
-        return config.resolved(dataset.unit), {}
+        kind = config.model_of(dataset.is_table)
+        return dataclasses.replace(config, **_values(kind)).resolved(dataset.unit), kind
     patients, kind = _patients(config, dataset), _kind(config, dataset.is_table)
-    config = dataclasses.replace(config, **{name: value for name, (value, _) in kind.items()})
+    config = dataclasses.replace(config, **_values(kind))
     by_rule = private_defaults(config, dataset.unit, patients)
     open_ones = {name: choice for name, choice in by_rule.items() if getattr(config, name) is None}
     return config.resolved(dataset.unit, patients), kind | open_ones
@@ -54,6 +55,10 @@ def _kind(config: TrainConfig, is_table: bool) -> dict[str, tuple]:
     from_scratch = (config.weights, config.freeze) == ("none", "none")
     is_open = from_scratch and _open(config, "norm") and config.model not in _WITHOUT_LAYERS
     return {"norm": ("group", "that of a batch mixes patients")} if is_open else {}
+
+
+def _values(by_rule: dict[str, tuple]) -> dict:
+    return {name: value for name, (value, _) in by_rule.items()}
 
 
 def _open(config: TrainConfig, *names: str) -> bool:

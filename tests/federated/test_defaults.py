@@ -58,13 +58,25 @@ def test_images_and_older_runs_keep_adam():
     assert BARE.optimizer_of_clients == "adam"
 
 
+def test_a_table_is_for_logistic_where_no_model_is_named():
+    unnamed = replace(BARE, model="baseline_cnn")
+    for config in (unnamed, replace(unnamed, dp="patient", dp_epsilon=3.0), replace(unnamed, strategy="scaffold")):
+        settled, by_rule = config.settled(is_table=True)
+        assert settled.model == by_rule["model"][0] == "logistic"
+        assert config.settled(is_table=False)[0].model == "baseline_cnn"
+    named = unnamed.with_given_names(["model"])
+    assert named.settled(is_table=True)[0].model == "baseline_cnn"
+
+
 @pytest.mark.slow
 def test_it_is_told_and_kept(tmp_path):
     from federated.federate import federate
     from medimg.listener import Listener
 
     notes, data = [], write_table(tmp_path / "data", n=120).root
-    run = federate(data, tmp_path / "run", BARE, listener=Listener(note=notes.append))
+    run = federate(data, tmp_path / "run", replace(BARE, model="baseline_cnn"), listener=Listener(note=notes.append))
+    assert run.config["options"]["model"] == "logistic"
+    assert "--model logistic: the data are a table" in notes
     assert run.config["options"]["client_optimizer"] == "sgd"
     assert yaml.safe_load((run.root / "plan.yaml").read_text())["client_optimizer"] == "sgd"
     assert any(note.startswith("--client-optimizer sgd: ") for note in notes)

@@ -16,6 +16,7 @@ from medimg.report.write import write
 from medimg.run import Run
 from medimg.training.cross_validation import cross_validate
 from medimg.training.train import train
+from tests.command import medimg
 from tests.datasets import write_dataset, write_table
 from tests.killing import Killed, killed_after
 
@@ -28,6 +29,15 @@ def logistic_run(small_table, tmp_path_factory) -> Run:
     run = train(small_table.root, out, TrainConfig(model="logistic"))
     evaluate(run, EvaluateConfig(bootstrap=50))
     return run
+
+
+def test_a_table_is_for_logistic_where_no_model_is_named(small_table, tmp_path):
+    result = medimg("train", small_table.root, "--out", tmp_path / "run", "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert "--model logistic: the data are a table" in result.output
+    assert Run.load(tmp_path / "run").description()["name"] == "logistic"
+    named = medimg("train", small_table.root, "--out", tmp_path / "no", "--epochs", "1", "--model", "baseline_cnn")
+    assert (named.exit_code, "needs images; a table takes logistic or mlp" in named.output) == (2, True)
 
 
 @pytest.mark.slow
