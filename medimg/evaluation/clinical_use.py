@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medimg.evaluation.exact import bounded_share
+from medimg.evaluation.few_faults import is_of_few
 from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import OneVsRest, ratio
 from medimg.evaluation.predictions import Predictions
@@ -61,9 +62,11 @@ def clinical_use(predictions: Predictions, patients: Sequence, resamples: int = 
 
 
 def _bounded(interval: Interval, value: float, one: OneVsRest, patients: Sequence) -> dict:
-    """Where every resample agrees, the exact bound, each patient counted once."""
+    """Where every resample agrees, or the faults are of few, the exact bound, each patient counted once."""
     left = len(set(np.asarray(patients)[~one.decision]))
-    return bounded_share(interval, value, left).around(value)
+    # Of who has not the class, it is the precision.
+    other = OneVsRest(~one.truth, 1 - one.probability, ~one.decision)
+    return bounded_share(interval, value, left, is_of_few("precision", other, patients)).around(value)
 
 
 def _columns(one: OneVsRest) -> np.ndarray:
