@@ -151,6 +151,15 @@ def fits(
     return bool(ahead.cost) and cost.of(ahead, scale) * _pace(cost, scale, done) <= left
 
 
+def _alike(cells: Sequence[Cell], shorter: Scale) -> list[str]:
+    """Those that a cut leaves with no difference, such as one and three epochs, in words."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(repr((cell.data, shorter.applied(cell).steps)), []).append(cell)
+    differed = [its for its in groups.values() if len({repr(cell.steps) for cell in its}) > 1]
+    return [f"what {listed([cell.label for cell in its], len(its))} differ in is cut away" for its in differed]
+
+
 def _pace(cost: Cost, scale: Scale, done: Sequence[tuple[Cell, float]]) -> float:
     """Seconds that cells took over those predicted; 1 of none."""
     predicted = sum(cost.of(cell, scale) for cell, _ in done)
@@ -188,8 +197,9 @@ def cuts(
         shorter = Scale(scale.length, least=scale.least)
         own = [cell for cell in study.cells if done.get(cell.label) and not cell.votes]
         uncut = [cell.label for cell in own if shorter.applied(cell).steps == cell.steps]
-        but = f", but of what has no set number of them: {listed(uncut, len(uncut))}" if uncut else ""
+        but = f", but of what has no number of them that could be cut: {listed(uncut, len(uncut))}" if uncut else ""
         sentences.append(f"trained for {scale.length:.0%} of the epochs or rounds{but}")
+        sentences.extend(f"{text}, so these are one training" for text in _alike(own, shorter))
     if scale.rows < 1:
         sentences.append(f"on {scale.rows:.0%} of the training patients")
     if sentences:

@@ -101,7 +101,7 @@ def test_cells_that_a_budget_cannot_cut_are_said():
     declared = Study("s", "", "", (), 1, cells, {"m": ""}, ("m",))
     done = {"a": [Done({}, {}, {}, "")], "b": [Done({}, {}, {}, "")], "c": []}
     words = "; ".join(budget.cuts(declared, 1, budget.Cost(1, 1), 10, Scale(0.5), done, []))
-    assert "trained for 50% of the epochs or rounds, but of what has no set number of them: b" in words
+    assert "trained for 50% of the epochs or rounds, but of what has no number of them that could be cut: b" in words
 
 
 @pytest.mark.parametrize(("told", "runs"), [(20.0, True), (900.0, False)])
@@ -166,3 +166,14 @@ def test_of_a_slower_model_what_follows_takes_longer():
     assert not budget.fits(other, cost, Scale(), [], 49.0)
     # What is not foretold, as of a method that can't explain the model, takes what the first does.
     assert cost.of(Cell("b", "unknown", (), follows=True), Scale()) == 20
+
+
+def test_cells_that_a_cut_makes_alike_are_said():
+    """One epoch and a third of three are the same training, and their rows are no comparison."""
+    its = (("1 epoch", 1), ("3 epochs", 3), ("10 epochs", 10))
+    cells = tuple(Cell("", name, (("train", {"epochs": epochs}),)) for name, epochs in its)
+    done = {cell.label: [Done({}, {}, {}, "")] for cell in cells}
+    declared = Study("s", "", "", (), 1, cells, {"m": ""}, ("m",))
+    words = "; ".join(budget.cuts(declared, 1, budget.Cost(1, 1), 10, Scale(0.3), done, []))
+    assert "what 1 epoch, 3 epochs differ in is cut away, so these are one training" in words
+    assert "one training" not in "; ".join(budget.cuts(declared, 1, budget.Cost(1, 1), 10, Scale(0.7), done, []))
