@@ -26,7 +26,10 @@ def effective_patients(amounts: np.ndarray, patients: Sequence) -> float:
         amounts: float (N,), of each row, none below 0.
         patients: length N, the patient of each row.
     """
-    number = np.unique(np.asarray(patients), return_inverse=True)[1]
+    number = np.asarray(patients)
+    # Small numbers are quickly counted as they are.
+    if number.dtype.kind not in "iu" or number.min() < 0 or number.max() > 2 * len(number):
+        number = np.unique(number, return_inverse=True)[1]
     each = np.bincount(number, weights=amounts)
     return float(each.sum() ** 2 / (each**2).sum()) if each.any() else 0.0
 

@@ -39,6 +39,8 @@ def summarise(
         "interval": "exact", "widened" or "none" when the bootstrap's is not to be trusted (`medimg.evaluation.exact`).
     """
     values = predictions.measure(np.ones((1, len(predictions))))[0]
+    # Numbers in the names' order, by which the same resamples are drawn.
+    patients = np.unique(np.asarray(patients), return_inverse=True)[1]
     n_patients = len(set(patients))
     # One patient can't be resampled: every resample is the sample, and the interval a false point.
     if n_patients < 2:

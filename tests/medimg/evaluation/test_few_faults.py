@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, norm
 
-from medimg.evaluation.clinical_use import clinical_use
-from medimg.evaluation.exact import clopper_pearson
+from medimg.evaluation.clinical_use import clinical_use, useful_range
+from medimg.evaluation.exact import bounded, clopper_pearson
 from medimg.evaluation.few_faults import effective_patients, is_of_few, misranked
+from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.mover import difference_of, mean_of
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.subgroups import Grouping, summarise_subgroups
@@ -29,6 +30,7 @@ def test_effective_patients_are_those_that_share_alike():
     assert effective_patients(np.array([1.0, 0, 1, 1, 0]), [0, 1, 2, 3, 4]) == 3
     # Two rows of one patient are one patient.
     assert effective_patients(np.array([1.0, 1, 0]), ["a", "a", "b"]) == 1
+    assert effective_patients(np.array([1.0, 1, 0]), [10**15, 10**15, -3]) == 1
     assert effective_patients(np.array([3.0, 1.0]), [0, 1]) == pytest.approx(16 / 10)
     assert effective_patients(np.zeros(4), range(4)) == 0
 
@@ -87,7 +89,10 @@ def test_the_area_of_few_positives_is_covered(positives, negatives):
     truth, true, covered = np.repeat([1, 0], [positives, negatives]), norm.cdf(apart / np.sqrt(2)), 0
     for sample in range(200):
         chances = norm.cdf(draw.normal(truth * apart, 1) - apart / 2)
-        auroc = summarise(binary(chances, truth), range(len(truth)), 100, sample)["metrics"]["auroc"]
+        predictions, patients = binary(chances, truth), np.arange(len(truth))
+        one = predictions.one_vs_rest[1]
+        drawn = percentile_interval(cluster_bootstrap(lambda w, one=one: one.ranked(w)[0], patients, 100, sample))
+        auroc = bounded(drawn, one.ranked(np.ones((1, len(truth))))[0][0], predictions, patients, "auroc")
         covered += auroc["low"] <= true <= auroc["high"]
     assert covered > 186
 
@@ -146,6 +151,18 @@ def test_predictive_values_know_of_few_faults():
     truth, scores = np.repeat([1, 0], [5, 7]), np.r_[[0.9] * 4, 0.1, [0.1] * 7]
     npv = clinical_use(binary(scores, truth), range(12), 300)["npv"]["yes"]
     assert npv["low"] == pytest.approx(clopper_pearson(7 / 8, 8)[0])
+
+
+def test_a_perfect_model_of_six_patients_is_not_surely_of_use():
+    """Resamples differ in their prevalence alone; a sensitivity of 0.3 is as likely as not to be perfect in three."""
+    truth = np.tile([0, 1], 3)
+    scores = np.where(truth, 0.9, 0.1)
+    few = clinical_use(binary(scores, truth), range(6), 300)["decision_curve"]["yes"]
+    assert min(few["gain"]) >= 0
+    assert useful_range(few) == []
+    many = clinical_use(binary(np.tile(scores, 40), np.tile(truth, 40)), range(240), 300)["decision_curve"]["yes"]
+    assert (0.15, 0.85) in [(max(a, 0.15), min(b, 0.85)) for a, b in useful_range(many)]
+    assert few["low"] < many["low"]
 
 
 def test_the_gap_of_a_group_of_few_is_as_unsure_as_the_group():
