@@ -229,3 +229,19 @@ def test_attribute_inference_sees_the_excess_over_held_out_patients(draw):
         (False,),
     )
     assert apart["secret"]["excess"]["low"] < 0
+
+
+def test_attribute_inference_counts_patients(draw):
+    """Ten times the rows of the same patients are no better evidence."""
+    known, secret = draw.normal(size=(24, 2)), draw.integers(0, 3, 24).astype(float)
+    encoded, values = np.column_stack([known, np.eye(3)[secret.astype(int)]]), np.column_stack([known, secret])
+    each = [np.repeat(np.arange(12), 10), np.repeat(np.arange(12, 24), 10)]
+    parts = (np.arange(12), *each)
+    of = (("a", "b", "secret"), tuple(encoded[part] for part in parts), ("a", "b", *("secret",) * 3))
+    of = (*of, tuple(values[part] for part in parts), (True, True, False))
+    by_rows, by_patient = attribute.infer(*of)["secret"], attribute.infer(*of, each)["secret"]
+    parts = (np.arange(12), np.arange(12), np.arange(12, 24))
+    of = (of[0], tuple(encoded[part] for part in parts), of[2], tuple(values[part] for part in parts), of[4])
+    assert by_patient == attribute.infer(*of)["secret"]
+    assert by_patient["train"] == by_rows["train"] == 1.0
+    assert by_patient["excess"]["low"] < by_rows["excess"]["low"] - 0.1
