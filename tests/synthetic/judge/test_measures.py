@@ -123,6 +123,17 @@ def test_share_closer_to_train_does_not_depend_on_the_sizes_of_the_parts():
     assert found["low"] < 0.5 < found["high"]
 
 
+def test_credit_of_one_patient_is_of_no_more_than_one():
+    """All synthetic rows lie nearest to one training patient: every resample with that patient says 1."""
+    draw = np.random.default_rng(0)
+    pool = draw.normal(size=(40, 3))
+    found = closest.closer_to_train(
+        np.repeat(pool[:1], 30, axis=0) + 0.001, pool, np.arange(40) < 20, range(40), 200, 0
+    )
+    assert (found["value"], found["high"]) == (1.0, 1.0)
+    assert found["low"] == pytest.approx(0.025)
+
+
 def test_a_copycat_is_closer_to_train_and_an_outsider_is_not(draw):
     pool = draw.normal(size=(120, 5))
     member, patients = np.arange(120) < 70, np.arange(120) // 2
