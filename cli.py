@@ -55,6 +55,7 @@ _STEPS = {
     "synthesize": "synthetic",
     "judge": "synthetic",
     "explain": "explain",
+    "foretell": "explain",
 }
 for _step, _room in _STEPS.items():
     steps.name(_step, f"{_room}.studies.{_step}")

@@ -70,6 +70,9 @@ def maps_to_score(dataset: Dataset, config: ExplainConfig) -> int:
     located = findings.has_findings(dataset) & (dataset.manifest["split"] == config.split)
     few = min(FEW, config.score_count) * (1 + DRAWS + STAGES)
     per_method = config.score_count + min(int(located.sum()), config.localisation_count) + few
+    if located.any() and config.split != "val":
+        tuning = findings.has_findings(dataset) & (dataset.manifest["split"] == "val")
+        per_method += min(int(tuning.sum()), config.localisation_count, _TUNING)
     return len(config.method) * per_method + config.score_count
 
 

@@ -95,4 +95,4 @@ def _r2(scores: np.ndarray, foretold: np.ndarray, patients: np.ndarray) -> dict:
     # Squares of large scores that differ little would lose their digits.
     scores, foretold = scores - scores.mean(), foretold - scores.mean()
     replicates = cluster_bootstrap(of, patients)
-    return percentile_interval(replicates).around(of(np.ones((1, len(scores))))[0])
+    return percentile_interval(replicates).with_width().around(of(np.ones((1, len(scores))))[0])

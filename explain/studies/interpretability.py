@@ -12,9 +12,7 @@ from medimg.studies.declared import Cell, Study
 from medimg.training.open_options import settled
 
 _CONTROLS = ("random", "centre", "edges")
-# Seconds of another method over those of the first, which trains as well.
-_ANOTHER = 0.3
-# Of the first of a frozen backbone, of which a head alone is trained.
+# Seconds of the first method of a frozen backbone, of which a head alone is trained.
 _FROZEN = 0.4
 # Pixels of a side, as of the sibling studies of images: at the 224 of `train` the scores take five times as long.
 _SIDE = 96
@@ -46,13 +44,14 @@ def with_methods(study: Study, dataset: Dataset, config: InterpretabilityConfig,
         options = _options(replace(training, model=model, **changes).with_given_names(given), dataset)
         # Controls are those of the first method, whose explanation they share.
         first, *others = config.method
-        methods = {first: (first, _FROZEN if options.get("freeze") == "backbone" else 1.0)}
-        methods |= {name: (name, _ANOTHER) for name in others}
-        methods |= {f"({name})": (first, 0.0) for name in _CONTROLS}
-        for name, (method, cost) in methods.items():
-            explanation = {**_NO_MORE, **scored, "method": [method]}
-            cells.append(Cell(model, name, (("train", options), ("explain", explanation)), cost=cost))
-    return replace(study, cells=tuple(cells))
+        cost = _FROZEN if options.get("freeze") == "backbone" else 1.0
+        methods = {name: (name, cost) for name in (first, *others)} | {f"({name})": (first, 0.0) for name in _CONTROLS}
+        for name, (method, its) in methods.items():
+            steps = ("train", options), ("explain", {**_NO_MORE, **scored, "method": [method]})
+            cells.append(Cell(model, name, steps, cost=its, follows=name in others))
+    # No constant tells what a method takes: integrated gradients may take a hundred times as long as Grad-CAM.
+    told = {name: {**_NO_MORE, **scored, "method": [name]} for name in config.method}
+    return replace(study, cells=tuple(cells), foretold=("foretell", {"cells": told}))
 
 
 def _options(training: TrainConfig, dataset: Dataset) -> dict:

@@ -12,7 +12,7 @@ from federated.flower.policy import PolicyError
 from federated.rounds.held_out import HeldOut, predictions
 from medimg.comparison.paired import difference
 from medimg.data.dataset import Dataset
-from medimg.evaluation.exact import counted_for_difference
+from medimg.evaluation.exact_differences import counted_for_difference
 from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions

@@ -18,10 +18,12 @@ import numpy as np
 
 from federated.report.site_gain_words import notes, sentences, word
 from medimg.comparison.paired import difference
-from medimg.evaluation.exact import bounded, counted_for_difference
+from medimg.evaluation.exact import bounded
+from medimg.evaluation.exact_differences import counted_for_difference
 from medimg.evaluation.holm import holm
-from medimg.evaluation.intervals import LEVEL, Interval, Measured, cluster_bootstrap, percentile_interval
+from medimg.evaluation.intervals import LEVEL, Measured, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from medimg.evaluation.mover import mean_of, wider
 from medimg.evaluation.predictions import Predictions
 
 FEDERATED = "federated"
@@ -174,11 +176,10 @@ def _mean_of_sites(
         draws[model] = np.mean([resampled[i][model] for i in measured_sites], axis=0)
         value = float(np.mean([places[i]["values"][model]["value"] for i in measured_sites]))
         interval = percentile_interval(draws[model])
-        if interval.low == interval.high:
-            # Of sites whose own intervals are exact, their mean; where one has none, none.
-            estimates = [places[i]["values"][model] for i in measured_sites]
-            low, high = np.array([[one["low"], one["high"]] for one in estimates], float).mean(axis=0)
-            interval = Interval(None, None) if np.isnan(low) else Interval(float(low), float(high))
+        estimates = [places[i]["values"][model] for i in measured_sites]
+        if interval.is_flat or any("interval" in one for one in estimates):
+            # Sites are of different patients: where one's own interval is not the bootstrap's, nor is that of the mean.
+            interval = wider(interval, mean_of(estimates))
         values[model] = interval.around(value)
     sites = [places[i] for i in measured_sites]
     entry = {

@@ -10,8 +10,10 @@ from federated.config import FederateConfig
 from federated.studies.bench import Bench
 from federated.tff.execution import Execution
 from medimg.data.dataset import Dataset
+from medimg.evaluation.exact import bounded
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.mover import mean_of, wider
 from medimg.evaluation.predictions import Predictions
 from medimg.studies.steps import Inputs
 
@@ -66,19 +68,26 @@ def measured(bench: Bench, decided: Predictions, resamples: int) -> dict:
         resamples: of each site's patients.
     """
     columns = [METRICS.index(name) for name in _MEASURED]
-    sites, values, draws = {}, [], []
+    sites, values, draws, own = {}, [], [], {metric: [] for metric in _MEASURED}
     for number, name in enumerate(dict.fromkeys(bench.test.owners)):
         of_site = bench.test.owners == name
         its, patients = decided.take(of_site), bench.test.rows.loc[of_site, "patient"]
         values.append(its.measure(np.ones((1, len(patients))))[0, 0, columns])
         draws.append(cluster_bootstrap(its.measure, patients, resamples, seed=number)[:, 0, columns])
+        for column, metric in enumerate(_MEASURED):
+            if not np.isnan(values[-1][column]):
+                drawn = percentile_interval(draws[-1][:, column])
+                own[metric].append(bounded(drawn, values[-1][column], its, patients, metric))
         pairs = zip(_MEASURED, values[-1], strict=True)
         sites[name] = {"n": len(patients), **{metric: None if np.isnan(v) else float(v) for metric, v in pairs}}
     means, drawn = _mean_over_sites(values), _mean_over_sites(draws)
-    content = {
-        metric: percentile_interval(drawn[:, column]).with_width().around(means[column])
-        for column, metric in enumerate(_MEASURED)
-    }
+    content = {}
+    for column, metric in enumerate(_MEASURED):
+        interval = percentile_interval(drawn[:, column])
+        if interval.is_flat or any("interval" in one for one in own[metric]):
+            # Of sites whose own intervals are not the bootstrap's.
+            interval = wider(interval, mean_of(own[metric]))
+        content[metric] = interval.around(means[column])
     return {**content, "sites": sites}
 
 

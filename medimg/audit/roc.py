@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from medimg.evaluation.exact import bounded_difference, bounded_share
+from medimg.evaluation.exact import bounded_share
+from medimg.evaluation.exact_differences import bounded_difference
+from medimg.evaluation.few_faults import any_of_few, misranked
 from medimg.evaluation.intervals import BLOCK_WEIGHTS, LEVEL, Interval, Measured, cluster_bootstrap, percentile_interval
 
 FALSE_POSITIVE_RATES = (0.001, 0.01)
@@ -105,7 +107,7 @@ def auc_interval(scores: np.ndarray, member: np.ndarray, patients: Sequence, res
         return Measured()._asdict()
     interval = percentile_interval(auc_replicates(scores, member, patients, resamples, seed))
     value = auc_of(scores, member)
-    return _bounded(interval, value, fewest).around(value)
+    return _bounded(interval, value, fewest, *_ranked(scores, member, patients)).around(value)
 
 
 def fewest_patients(member: np.ndarray, patients: Sequence) -> int:
@@ -114,10 +116,18 @@ def fewest_patients(member: np.ndarray, patients: Sequence) -> int:
     return min(len(set(patients[member])), len(set(patients[~member])))
 
 
-def _bounded(interval: Interval, value: float, patients: int) -> Interval:
-    """Where all resamples are 0, or all 1, Clopper and Pearson's: no attack succeeds on everybody, nor on nobody, for
-    certain. Scores that are all the same rank nobody, whomever they are of: that 0.5 stays."""
-    return bounded_share(interval, value, patients) if value in (0, 1) else interval
+def _bounded(interval: Interval, value: float, fewest: int, certain: bool = False, few: bool = False) -> Interval:
+    """Where all resamples agree, or few patients' are all faults, Clopper and Pearson's: no attack succeeds on
+    everybody, nor on nobody, for certain. Scores that are all the same rank nobody, whomever they are of: that stays.
+    """
+    return interval if certain else bounded_share(interval, value, fewest, few)
+
+
+def _ranked(scores: np.ndarray, member: np.ndarray, patients: Sequence) -> tuple[bool, bool]:
+    """Whether their AUC is 0.5 of whomever, and whether it is so by few patients alone."""
+    if np.ptp(scores) == 0:
+        return True, False
+    return False, any_of_few(misranked(scores, member), patients)
 
 
 def within(
@@ -159,7 +169,8 @@ def within(
 
     interval = percentile_interval(cluster_bootstrap(pooled, patients, resamples, seed))
     value = pooled(np.ones((1, len(strata))))[0]
-    return _bounded(interval, value, fewest_patients(member, patients)).around(value)
+    fewest = fewest_patients(member, patients)
+    return _bounded(interval, value, fewest, *_ranked(scores, member, patients)).around(value)
 
 
 def advantage_held_out(
@@ -191,7 +202,7 @@ def advantage_held_out(
             return (weights @ (called & rest)) / (weights @ rest) - (weights @ (called & ~rest)) / (weights @ ~rest)
 
     tested = np.asarray(patients)[~first_half]
-    drawn = percentile_interval(cluster_bootstrap(gained, tested, resamples, seed))
+    drawn = cluster_bootstrap(gained, tested, resamples, seed)
     value = gained(np.ones((1, len(rest))))[0]
     return bounded_difference(drawn, value, fewest_patients(rest, tested)).around(value)
 
@@ -226,7 +237,8 @@ def measure(scores: np.ndarray, member: np.ndarray, patients: Sequence, resample
     chance = _by_chance(measures, member, patients, resamples, seed)
     fewest = fewest_patients(member, patients)
     result = {
-        name: _measured(values[i], drawn[:, i], chance[:, i], fewest) for i, name in enumerate(("auc", "advantage"))
+        "auc": _measured(values[0], drawn[:, 0], chance[:, 0], fewest, *_ranked(scores, member, patients)),
+        "advantage": _measured(values[1], drawn[:, 1], chance[:, 1], fewest),
     }
     members = len(set(patients[member]))
     for number, level in enumerate(levels):
@@ -242,8 +254,8 @@ def measure(scores: np.ndarray, member: np.ndarray, patients: Sequence, resample
     return result
 
 
-def _measured(value: float, replicates: np.ndarray, chance: np.ndarray, patients: int) -> dict:
-    interval = _bounded(percentile_interval(replicates), value, patients)
+def _measured(value: float, replicates: np.ndarray, chance: np.ndarray, fewest: int, *ranked) -> dict:
+    interval = _bounded(percentile_interval(replicates), value, fewest, *ranked)
     return {**interval.around(value), "chance": float(np.quantile(chance, LEVEL))}
 
 

@@ -5,8 +5,7 @@ import math
 from medimg.audit.attacked import Attacked
 from medimg.audit.config import AuditConfig
 from medimg.audit.roc import auc_of, auc_replicates, fewest_patients
-from medimg.evaluation.exact import bounded_difference
-from medimg.evaluation.intervals import percentile_interval
+from medimg.evaluation.exact_differences import bounded_difference
 
 
 def differences(attacked: Attacked, twin: Attacked, config: AuditConfig) -> dict:
@@ -28,9 +27,8 @@ def differences(attacked: Attacked, twin: Attacked, config: AuditConfig) -> dict
             auc_replicates(scores, subject.member, subject.patients, config.bootstrap, config.seed)
             for scores in (theirs, ours)
         ]
-        drawn = percentile_interval(resampled[0] - resampled[1])
         value = auc_of(theirs, subject.member) - auc_of(ours, subject.member)
-        result[name] = {"auc": bounded_difference(drawn, value, counted).around(value)}
+        result[name] = {"auc": bounded_difference(resampled[0] - resampled[1], value, counted).around(value)}
     return result
 
 

@@ -19,10 +19,11 @@ from medimg.comparison.verdict import verdict
 from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.copied_rows import copies_note
-from medimg.evaluation.exact import NOTE, bounded
+from medimg.evaluation.exact import bounded
 from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from medimg.evaluation.places import require_place
+from medimg.evaluation.summary import not_the_bootstraps
 from medimg.lock import require_other, writes
 from medimg.options import of_data
 from medimg.run import Run
@@ -155,9 +156,7 @@ def _measured(first: Evaluated, models: list[Candidate], config: CompareConfig, 
         "bootstrap": {"resamples": resamples, "seed": config.seed, "level": LEVEL},
     }
     tried = [entry["metrics"] for entry in result["models"] if entry["kind"] != "majority"]
-    exact = {name for metrics in tried for name, metric in metrics.items() if metric.get("interval") == "exact"}
-    exact_notes = [NOTE.format(", ".join(name for name in METRICS if name in exact))] if exact else []
-    result["notes"] = notes + exact_notes + _notes(first, models, resamples) + _floor(result)
+    result["notes"] = notes + not_the_bootstraps(*tried) + _notes(first, models, resamples) + _floor(result)
     return {**result, "verdict": verdict(result)}
 
 

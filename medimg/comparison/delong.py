@@ -13,7 +13,9 @@ from statistics import NormalDist
 import numpy as np
 from scipy.stats import norm, rankdata
 
-LEVEL = 0.95
+from medimg.evaluation.exact_differences import if_alike, least_p, p_of_agreeing
+from medimg.evaluation.intervals import LEVEL, Interval
+from medimg.evaluation.mover import wider
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,15 @@ class DeLong:
     Attributes:
         difference: AUROC of the first less that of the second.
         low, high: 95% interval of it.
-        z: the statistic; None where the variance is 0.
-        p: two-sided; None where it is undefined.
+        z: the statistic; None where the variance is 0, and the rest that of `medimg.evaluation.exact`.
+        p: two-sided.
     """
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     z: float | None
-    p: float | None
+    p: float
 
 
 def auroc_covariance(
@@ -103,15 +105,22 @@ def delong(truth: np.ndarray, first: np.ndarray, second: np.ndarray, patients: S
     """
     truth = np.asarray(truth, bool)
     number = _numbered(patients, len(truth))
-    if min(len(np.unique(number[truth])), len(np.unique(number[~truth]))) < 2:
+    fewest = min(len(np.unique(number[truth])), len(np.unique(number[~truth])))
+    if fewest < 2:
         return None
     aurocs, covariance = auroc_covariance(truth, np.stack([first, second]), patients)
     difference = float(aurocs[0] - aurocs[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     # Two scores that rank alike leave a variance of rounding errors.
     if variance < 1e-15:
-        return DeLong(difference, difference, difference, None, 1.0 if difference == 0 else None)
+        interval = if_alike(difference, fewest)
+        return DeLong(difference, interval.low, interval.high, None, p_of_agreeing(difference, fewest))
     deviation = math.sqrt(variance)
     reach = NormalDist().inv_cdf(0.5 + LEVEL / 2) * deviation
     z = difference / deviation
-    return DeLong(difference, difference - reach, difference + reach, z, float(2 * norm.sf(abs(z))))
+    interval = Interval(difference - reach, difference + reach)
+    # Of few patients the normal distribution says more than they can tell.
+    if least_p(fewest) > 1 - LEVEL:
+        interval = wider(interval, if_alike(difference, fewest))
+    p = max(float(2 * norm.sf(abs(z))), least_p(fewest))
+    return DeLong(difference, interval.low, interval.high, z, p)

@@ -20,15 +20,16 @@ class CorrectedT:
     Attributes:
         difference: mean of first less second.
         low, high: 95% interval, with the corrected variance.
-        t: the statistic; None where every fold has the same difference.
+        t: the statistic; None where every fold has the same difference, which tells nothing of how others would vary,
+            so that there is no interval.
         df: degrees of freedom, folds - 1.
         p: two-sided.
         ratio: test rows over training rows in a fold.
     """
 
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     t: float | None
     df: int
     p: float | None
@@ -76,7 +77,7 @@ def corrected_t(first: np.ndarray, second: np.ndarray, ratio: float) -> Correcte
     df = folds - 1
     # Equal differences leave rounding errors, which are no spread.
     if deviation < 1e-12:
-        return CorrectedT(mean, mean, mean, None, df, 1.0 if abs(mean) < 1e-12 else None, ratio)
+        return CorrectedT(mean, None, None, None, df, 1.0 if abs(mean) < 1e-12 else None, ratio)
     t = mean / deviation
     reach = float(stats.t.ppf(0.975, df)) * deviation
     p = float(2 * stats.t.sf(abs(t), df))

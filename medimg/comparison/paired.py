@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import convolve
 from scipy.stats import binom
 
-from medimg.evaluation.exact import bounded_difference, p_of_agreeing
+from medimg.evaluation.exact_differences import bounded_difference, least_p, p_of_agreeing, telling
 from medimg.evaluation.intervals import percentile_interval
 from medimg.evaluation.predictions import Predictions
 
@@ -55,8 +55,8 @@ def difference(
     """The difference of a metric of two models, measured on the same resamples.
 
     The p-value is the smallest level at which the percentile interval leaves out 0; with R resamples it is
-    never below 2 / (R + 1). Where every resample agrees, both are those of `medimg.evaluation.exact`: that two models
-    answer a few patients alike is no certainty.
+    never below 2 / (R + 1), nor below what so few patients can tell (`telling`). Where every resample agrees, both are
+    those of `medimg.evaluation.exact_differences`: that two models answer a few patients alike is no certainty.
 
     Args:
         first: the one model's metric on the rows.
@@ -66,16 +66,15 @@ def difference(
         patients: how many tell a difference (`counted_for_difference`).
     """
     replicates = np.asarray(first_resampled) - np.asarray(second_resampled)
-    drawn = percentile_interval(replicates)
     value = float(first - second)
-    if drawn.low is None:
-        return Difference(value, None, None, None, drawn.left_out)
-    interval = bounded_difference(drawn, value, patients)
-    if interval is not drawn:
+    interval = bounded_difference(replicates, value, patients)
+    if interval.low is None:
+        return Difference(value, None, None, None, interval.left_out)
+    if percentile_interval(replicates).is_flat:
         return Difference(value, interval.low, interval.high, p_of_agreeing(value, patients), interval.left_out)
     defined = replicates[~np.isnan(replicates)]
     tail = min((defined <= 0).sum(), (defined >= 0).sum())
-    p = min(1.0, 2 * (int(tail) + 1) / (len(defined) + 1))
+    p = min(1.0, max(2 * (int(tail) + 1) / (len(defined) + 1), least_p(telling(replicates, patients))))
     return Difference(value, interval.low, interval.high, p, interval.left_out)
 
 

@@ -9,7 +9,7 @@ from medimg.comparison.candidates import Candidate
 from medimg.comparison.delong import delong
 from medimg.comparison.folds import corrected_t
 from medimg.comparison.paired import difference, mcnemar
-from medimg.evaluation.exact import counted_for_difference
+from medimg.evaluation.exact_differences import counted_for_difference
 from medimg.evaluation.holm import holm
 from medimg.evaluation.metrics import METRICS
 

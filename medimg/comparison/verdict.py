@@ -63,7 +63,10 @@ def _no_evidence(result: dict, pair: dict) -> str:
     values = _values(result, pair, first, second)
     text = f"No evidence of a difference between {first} and {second}: {_metric(result)} {values}"
     if test["low"] is None:
-        return f"{text}; too few resamples define the difference to test it."
+        why = "too few resamples define the difference to test it"
+        if pair["decisive"] == "corrected_t":
+            why = "it is the same in every fold, which tells nothing of how it would be in others"
+        return f"{text}; {why}."
     text += f"; {_difference(result, pair)}"
     if test["p"] is not None and test["p"] < ALPHA:
         text += f"; taken alone it would have {p_text(test['p'])}"

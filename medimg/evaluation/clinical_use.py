@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medimg.evaluation.exact import bounded_share
+from medimg.evaluation.exact import bounded_share, clopper_pearson
+from medimg.evaluation.few_faults import is_of_few
 from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import OneVsRest, ratio
 from medimg.evaluation.predictions import Predictions
@@ -30,10 +31,12 @@ def clinical_use(predictions: Predictions, patients: Sequence, resamples: int = 
     Returns:
         `npv`: class -> {"value", "low", "high"}; `decision_curve`: class -> `threshold` (T,), `model`, `all` and
         `gain`, the model's lead over the better of calling everybody and nobody, each value (T,), the gain with its
-        `low` and `high` (None without resamples); classes that no row or every row has are left out of the curves.
+        `low` and `high` (None without resamples), wider where few patients have all faults; classes that no row or
+        every row has are left out of the curves.
     """
     chosen = (1,) if predictions.task == "binary" else range(len(predictions.classes))
-    if len(set(patients)) < 2:
+    patients = np.unique(np.asarray(patients), return_inverse=True)[1]
+    if patients.max() < 1:
         resamples = 0
     use: dict = {"npv": {}, "decision_curve": {}}
     for i in chosen:
@@ -48,6 +51,10 @@ def clinical_use(predictions: Predictions, patients: Sequence, resamples: int = 
         use["npv"][name] = _bounded(percentile_interval(drawn[:, 0]), value[0], one, patients)
         if one.truth.any() and not one.truth.all():
             limits = np.quantile(drawn[:, 1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0) if resamples else None
+            if limits is not None:
+                # As if independent of what resamples see (MOVER).
+                gaps = np.hypot([value[1:] - limits[0], limits[1] - value[1:]], _of_few(one, patients))
+                limits = value[1:] + gaps * [[-1], [1]]
             model, everybody = _benefits(np.ones((1, len(predictions))), columns)
             use["decision_curve"][name] = {
                 "threshold": THRESHOLDS.tolist(),
@@ -61,9 +68,34 @@ def clinical_use(predictions: Predictions, patients: Sequence, resamples: int = 
 
 
 def _bounded(interval: Interval, value: float, one: OneVsRest, patients: Sequence) -> dict:
-    """Where every resample agrees, the exact bound, each patient counted once."""
+    """Where every resample agrees, or the faults are of few, the exact bound, each patient counted once."""
     left = len(set(np.asarray(patients)[~one.decision]))
-    return bounded_share(interval, value, left).around(value)
+    # Of who has not the class, it is the precision.
+    other = OneVsRest(~one.truth, 1 - one.probability, ~one.decision)
+    return bounded_share(interval, value, left, is_of_few("precision", other, patients)).around(value)
+
+
+def _of_few(one: OneVsRest, patients: Sequence) -> np.ndarray:
+    """How much lower and higher a net benefit may be at each threshold for faults, or for right calls, of few patients.
+
+    Returns:
+        float64 (2, T): what the exact bounds of sensitivity and of specificity there leave open, 0 of those of many.
+    """
+    open_ = np.zeros((2, len(THRESHOLDS)))
+    for place, threshold in enumerate(THRESHOLDS):
+        there = OneVsRest(one.truth, one.probability, one.probability >= threshold)
+        prevalence, gaps = one.truth.mean(), []
+        for name, of, weight in (
+            ("sensitivity", one.truth, prevalence),
+            ("specificity", ~one.truth, (1 - prevalence) * threshold / (1 - threshold)),
+        ):
+            if is_of_few(name, there, patients):
+                share = float((one.truth == there.decision)[of].mean())
+                low, high = clopper_pearson(share, len(set(np.asarray(patients)[of])))
+                gaps.append([weight * (share - low), weight * (high - share)])
+        if gaps:
+            open_[:, place] = np.sqrt((np.array(gaps) ** 2).sum(axis=0))
+    return open_
 
 
 def _columns(one: OneVsRest) -> np.ndarray:

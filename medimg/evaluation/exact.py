@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medimg.evaluation.few_faults import FEW, SHARES, is_of_few
 from medimg.evaluation.intervals import LEVEL, Interval
 from medimg.evaluation.metrics import METRICS, OneVsRest
 from medimg.evaluation.predictions import Predictions
@@ -65,11 +66,19 @@ def clopper_pearson(share: float, n: int, error: float = 1 - LEVEL) -> tuple[flo
     return float(low), float(high)
 
 
-def bounded_share(interval: Interval, share: float, n: int) -> Interval:
-    """A bootstrap's interval of a share, or where every resample agrees the exact one of n independent trials."""
-    if interval.low is None or interval.low != interval.high:
+def bounded_share(interval: Interval, share: float, n: int, few: bool = False) -> Interval:
+    """A bootstrap's interval of a share, or where every resample agrees the exact one of n independent trials.
+
+    Args:
+        interval: the bootstrap's.
+        share: on the sample.
+        n: patients.
+        few: its faults are of few of them (`medimg.evaluation.few_faults`): the further ends of both count.
+    """
+    if interval.low is None or interval.high is None or (not interval.is_flat and not few):
         return interval
-    return Interval(*clopper_pearson(share, n), interval.left_out)
+    low, high = clopper_pearson(share, n)
+    return Interval(min(low, interval.low), max(high, interval.high), interval.left_out)
 
 
 NOTE = (
@@ -78,10 +87,10 @@ NOTE = (
 )
 
 
-# What every row counts in alike.
-_OF_ALL_ROWS = ("accuracy", "brier", "ece")
-# Resamples that agree may do so but for it.
-_LAST_DIGIT = 1e-12
+WIDER = (
+    "interval wider than the bootstrap's ({}): of something that it is made of all faults, or all that is right, are "
+    f"of fewer than {FEW} patients, so that its exact bounds count too"
+)
 
 
 def bounded(
@@ -89,8 +98,11 @@ def bounded(
 ) -> dict:
     """{"value", "low", "high"} with a bootstrap interval, or where that has no width the exact one, if there is one.
 
-    The latter is marked by "interval": "exact". Where there is none either, as of an AUROC between 0 and 1 of a patient
-    a class, low and high are None, marked by "interval": "none": a point would look like certainty.
+    The latter is marked by "interval": "exact", one that few patients' faults make wider by "widened". Where there is
+    none, as of an AUROC between 0 and 1 of a patient a class, low and high are None, marked by "interval": "none": a
+    point would look like certainty. An ECE has none either but where it is 0: chance gaps make it larger, and those of
+    a resample larger still, so that the bootstrap's lies above that of right probabilities always;
+    `medimg.evaluation.recalibration` says what is chance.
 
     Args:
         interval: the bootstrap's.
@@ -100,8 +112,11 @@ def bounded(
         name: of METRICS.
         position: as `Predictions.measure` has it: 0 is the headline, then the classes.
     """
-    if interval.low is None or interval.low < interval.high or (name == "auroc" and _is_constant(predictions)):
+    if interval.low is None or interval.high is None or (name == "auroc" and _is_constant(predictions)):
         return interval.around(value)
+    if name != "ece" and not interval.is_flat:
+        wider = _of_few(interval, value, predictions, patients, name, position)
+        return interval.around(value) if wider == interval else wider.around(value) | {"interval": "widened"}
     exact = _exact(value, predictions, patients, name, position)
     if exact is None:
         return Interval(None, None).around(value) | {"interval": "none"}
@@ -111,48 +126,6 @@ def bounded(
 def _is_constant(predictions: Predictions) -> bool:
     """Of a model that says the same of everybody: its AUROC is 0.5 of whomever, which is certain."""
     return bool((predictions.probabilities == predictions.probabilities[:1]).all())
-
-
-def counted_for_difference(predictions: Predictions, patients: Sequence, name: str) -> int:
-    """How many independent patients say whether two models on the same rows differ in a metric.
-
-    Of what is made of each class, those of the class, or of the rest, that has fewest.
-
-    Args:
-        predictions: of either model.
-        patients: length N, the patient of each row.
-        name: of METRICS.
-    """
-    if name in _OF_ALL_ROWS:
-        return len(set(np.asarray(patients)))
-    each = [Patients.of(one, patients) for one in predictions.one_vs_rest]
-    return min((min(one.positive, one.negative) for one in each if one.positive and one.negative), default=0)
-
-
-def bounded_difference(interval: Interval, value: float, patients: int) -> Interval:
-    """The bootstrap's interval of a difference between -1 and 1, or where that has no width a wider one.
-
-    That all of n patients differ alike leaves Clopper and Pearson's bound of 0 in n, r, for the share of others, who
-    differ by -1 or by 1 at most: (1 - r) value - r to (1 - r) value + r.
-
-    Args:
-        interval: the bootstrap's.
-        value: on the sample.
-        patients: n.
-    """
-    if interval.low is None or interval.high is None or interval.high - interval.low > _LAST_DIGIT:
-        return interval
-    others = clopper_pearson(0.0, patients)[1]
-    alike = (1 - others) * value
-    return Interval(alike - others, alike + others, interval.left_out)
-
-
-def p_of_agreeing(value: float, patients: int) -> float:
-    """The smallest level at which the interval of `bounded_difference` leaves out 0, two-sided.
-
-    Of patients of whom one model alone is right each time, that of McNemar's exact test.
-    """
-    return min(1.0, 2 * (1 + abs(value)) ** -patients)
 
 
 def _exact(value: float, predictions: Predictions, patients: Sequence, name: str, position: int) -> Interval | None:
@@ -172,6 +145,52 @@ def _exact(value: float, predictions: Predictions, patients: Sequence, name: str
     return Interval(float(low), float(high))
 
 
+def _of_few(
+    interval: Interval, value: float, predictions: Predictions, patients: Sequence, name: str, position: int
+) -> Interval:
+    """The bootstrap's interval, or a wider one where the faults of a share that it is made of are of few patients.
+
+    Of one share the further ends of both; of a mean what the exact bounds of those shares add to the bootstrap's, as if
+    independent of it (MOVER: Zou and Donner, Statistics in Medicine 27, 2008).
+    """
+    name, classes = _behind(predictions, name, position)
+    halves = ("sensitivity", "specificity") if name == "balanced_accuracy" else (name,)
+    each = predictions.one_vs_rest
+    parts = [(half, each[i]) for i in classes for half in halves]
+    if name == "accuracy" and predictions.task == "multiclass" and not position:
+        right = (predictions.truth & predictions.decisions).any(axis=1)
+        parts = [(name, OneVsRest(right, each[0].probability, np.full(len(right), True)))]
+    few = [(half, one) for half, one in parts if is_of_few(half, one, patients)]
+    if not few:
+        return interval
+    shares = [float(one.measure(np.ones((1, len(predictions))))[0, METRICS.index(half)]) for half, one in few]
+    if len(parts) == 1:
+        # Of several seeds their mean.
+        shares = [value]
+    # What is of rows of different patients errs independently; of the same ones all bounds hold together (Bonferroni).
+    apart = predictions.task != "multilabel" and {half for half, _ in few} <= {"sensitivity", "specificity"}
+    error = (1 - LEVEL) / (1 if apart else len(few))
+    bounds = [_between(half, share, one, patients, error) for (half, one), share in zip(few, shares, strict=True)]
+    low, high = np.transpose(bounds)
+    if len(parts) == 1:
+        return Interval(min(interval.low, low[0]), max(interval.high, high[0]), interval.left_out)
+    summed = math.hypot if apart else lambda *gaps: sum(gaps)
+    below, above = (summed(*gaps) / len(parts) for gaps in (shares - low, high - shares))
+    below, above = math.hypot(value - interval.low, below), math.hypot(interval.high - value, above)
+    return Interval(max(0.0, value - below), min(1.0, value + above), interval.left_out)
+
+
+def _between(name: str, share: float, one: OneVsRest, patients: Sequence, error: float) -> tuple[float, float]:
+    """Bounds of a share of few, wherever between 0 and 1 it lies."""
+    n = Patients.of(one, patients)
+    if name == "f1":
+        measured = one.measure(np.ones((1, len(one.truth))))[0]
+        of = [(measured[METRICS.index(key)], key) for key in ("sensitivity", "precision")]
+        low, high = np.transpose([clopper_pearson(part, _trials(key, n), error / 2) for part, key in of])
+        return _harmonic(*low), _harmonic(*high)
+    return clopper_pearson(share, _trials(name, n), error)
+
+
 def _behind(predictions: Predictions, name: str, position: int) -> tuple[str, list[int]]:
     """The metric, and the classes whose mean it is."""
     if position:
@@ -185,25 +204,26 @@ def _behind(predictions: Predictions, name: str, position: int) -> tuple[str, li
     return name, np.flatnonzero(predictions.defined[:, METRICS.index(name)]).tolist()
 
 
-def _of_one(name: str, value: float, n: Patients, error: float) -> tuple[float, float] | None:
-    trials = {
-        "accuracy": n.every,
+def _trials(name: str, n: Patients) -> int:
+    """How many patients a share is of."""
+    return {
         "sensitivity": n.positive,
         "specificity": n.negative,
         "precision": n.called,
         # A patient who has rows of both kinds is in one pair only.
         "auroc": min(n.positive, n.negative, n.every // 2),
-        "brier": n.every,
-        "ece": n.every,
-    }
-    if value not in (0, 1) and name not in ("accuracy", "sensitivity", "specificity", "precision"):
+    }.get(name, n.every)
+
+
+def _of_one(name: str, value: float, n: Patients, error: float) -> tuple[float, float] | None:
+    if value not in (0, 1) and name not in SHARES:
         return None
     if name == "ece" and value == 1:
         return None
-    if name in trials:
-        return clopper_pearson(value, trials[name], error)
+    if name in (*SHARES, "auroc", "brier", "ece"):
+        return clopper_pearson(value, _trials(name, n), error)
     positive, negative, called = (
-        clopper_pearson(value, trials[key], error / 2) for key in ("sensitivity", "specificity", "precision")
+        clopper_pearson(value, _trials(key, n), error / 2) for key in ("sensitivity", "specificity", "precision")
     )
     if name == "balanced_accuracy":
         return (positive[0] + negative[0]) / 2, (positive[1] + negative[1]) / 2

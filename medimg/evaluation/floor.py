@@ -12,7 +12,8 @@ import pandas as pd
 
 from medimg.config import PIXELS_ALONE
 from medimg.data.dataset import Dataset
-from medimg.evaluation.exact import bounded, bounded_difference, counted_for_difference
+from medimg.evaluation.exact import bounded
+from medimg.evaluation.exact_differences import bounded_difference, counted_for_difference
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.pixel_floors import SEEN, pixel_floors
 from medimg.evaluation.predictions import Predictions, as_written
@@ -127,10 +128,11 @@ def ahead(model: Predictions, other: Predictions, patients: Sequence, resamples:
     value = both(np.ones((1, len(model))))[0]
     draws = cluster_bootstrap(both, patients, resamples, seed) if resamples else np.empty((0, 2))
     gain = value[1] - value[0]
-    drawn = percentile_interval(draws[:, 1] - draws[:, 0])
     return {
         "auroc": bounded(percentile_interval(draws[:, 0]), value[0], other, patients, "auroc"),
-        "gain": bounded_difference(drawn, gain, counted_for_difference(other, patients, "auroc")).around(gain),
+        "gain": bounded_difference(
+            draws[:, 1] - draws[:, 0], gain, counted_for_difference(other, patients, "auroc")
+        ).around(gain),
     }
 
 

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 LEVEL = 0.95
+# What is equal may differ by it as floating-point numbers.
+LAST_DIGIT = 1e-12
 # Weights held at once: a block of resamples times rows, 8 bytes each (16 MB).
 BLOCK_WEIGHTS = 2_000_000
 
@@ -48,7 +50,12 @@ class Interval(NamedTuple):
 
     def with_width(self) -> "Interval":
         """This, or none where every resample agrees and no exact bound is known: few who agree are no certainty."""
-        return Interval(None, None, self.left_out) if self.low == self.high else self
+        return Interval(None, None, self.left_out) if self.is_flat else self
+
+    @property
+    def is_flat(self) -> bool:
+        """All resamples agree, but for the last digit."""
+        return self.low is not None and self.high is not None and self.high - self.low < LAST_DIGIT
 
 
 def wilson_interval(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from medimg.errors import InputError
-from medimg.evaluation.intervals import Interval, cluster_bootstrap, percentile_interval
+from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
+from medimg.evaluation.mover import difference_of, wider
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import FEW, summarise_groups
 from medimg.style.words import interval
@@ -147,14 +148,9 @@ def _gaps(predictions: Predictions, groups: np.ndarray, measured: dict, patients
 
         drawn = cluster_bootstrap(difference, patients, resamples, seed) if resamples else np.empty(0)
         interval = percentile_interval(drawn)
-        if interval.low is not None and interval.low == interval.high:
-            interval = _apart(measured[best][metric], measured[worst][metric])
+        pair = measured[best][metric], measured[worst][metric]
+        if interval.is_flat or any("interval" in one for one in pair):
+            # Groups are of different patients: where one's own interval is not the bootstrap's, nor is that of the gap.
+            interval = wider(interval, difference_of(*pair))
         gaps[metric] = {**interval.around(defined[best] - defined[worst]), "best": best, "worst": worst}
     return gaps
-
-
-def _apart(best: dict, worst: dict) -> Interval:
-    """What two groups' own intervals leave open, where no resample tells their gap from another."""
-    if None in (best["low"], worst["low"]):
-        return Interval(None, None)
-    return Interval(best["low"] - worst["high"], best["high"] - worst["low"])

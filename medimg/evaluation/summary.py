@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.evaluation.calibration import BINS
-from medimg.evaluation.exact import NOTE, Patients, bounded
+from medimg.evaluation.exact import NOTE, WIDER, bounded
 from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
@@ -36,9 +36,11 @@ def summarise(
         `metrics`, `per_class`, `confusion_matrix`, `majority_accuracy`, `support` (rows per class),
         `bootstrap` and `notes`; a metric is {"value", "low", "high"}, None where undefined, and has
         "left_out_resamples" when it is undefined in some resamples, and
-        "interval": "exact" or "none" when the bootstrap has none to give (`medimg.evaluation.exact`).
+        "interval": "exact", "widened" or "none" when the bootstrap's is not to be trusted (`medimg.evaluation.exact`).
     """
     values = predictions.measure(np.ones((1, len(predictions))))[0]
+    # Numbers in the names' order, by which the same resamples are drawn.
+    patients = np.unique(np.asarray(patients), return_inverse=True)[1]
     n_patients = len(set(patients))
     # One patient can't be resampled: every resample is the sample, and the interval a false point.
     if n_patients < 2:
@@ -55,8 +57,8 @@ def summarise(
     ]
     there = {}
     if prevalence is not None:
-        counts = Patients.of(predictions.one_vs_rest[1], patients)
-        there["at_prevalence"] = at_prevalence(prevalence, values[0], replicates[:, 0], counts)
+        one = predictions.one_vs_rest[1]
+        there["at_prevalence"] = at_prevalence(prevalence, values[0], replicates[:, 0], one, patients)
     return {
         **there,
         "metrics": tables[0],
@@ -90,10 +92,14 @@ def _notes(predictions: Predictions, tables: list[dict], resamples: int, n_patie
     if left_out:
         counts = ", ".join(f"{name} {count}" for name, count in left_out.items())
         notes.append(f"resamples of {resamples} left out because a metric is undefined: {counts}")
-    exact = [name for name, m in tables[0].items() if m.get("interval") == "exact"]
-    if exact:
-        notes.append(NOTE.format(", ".join(exact)))
-    flat = [name for name, m in tables[0].items() if m.get("interval") == "none"]
+    notes.extend(not_the_bootstraps(tables[0]))
+    none = [name for name, m in tables[0].items() if m.get("interval") == "none"]
+    if "ece" in none:
+        notes.append(
+            "no interval (ece): chance gaps make it larger, and resamples' larger still; calibration says what it is "
+            "by chance"
+        )
+    flat = [name for name in none if name != "ece"]
     if flat:
         notes.append(
             f"no interval ({', '.join(flat)}): every resample agrees, as happens with few patients, which says nothing "
@@ -116,6 +122,20 @@ def _notes(predictions: Predictions, tables: list[dict], resamples: int, n_patie
         notes.append(
             "no patient is here twice; where that is because patients are not known, the intervals are too narrow"
         )
+    return notes
+
+
+def not_the_bootstraps(*tables: dict) -> list[str]:
+    """What a reader must know of exact and of widened intervals of metrics.
+
+    Args:
+        tables: metric -> {"value", "low", "high"}, each.
+    """
+    notes = []
+    for kind, note in (("exact", NOTE), ("widened", WIDER)):
+        found = {name for table in tables for name, m in table.items() if m.get("interval") == kind}
+        if found:
+            notes.append(note.format(", ".join(name for name in METRICS if name in found)))
     return notes
 
 

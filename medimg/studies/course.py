@@ -70,7 +70,8 @@ def run_cells(
             # The pilot may have been the first steps of it.
             spent -= sum(its for folder, its in kept.items() if folder in piloted and folder not in took)
             is_done = len(kept) == len(job[0].steps)
-            if not cost or not finished or is_done or budget.fits(cell, cost, scale, finished, seconds - spent):
+            before = _before(study, cell, seed, done)
+            if not cost or not finished or is_done or budget.fits(cell, cost, scale, finished, seconds - spent, before):
                 try:
                     done[cell.label].append(runner.run(*job))
                 except InputError as error:
@@ -89,13 +90,21 @@ def run_cells(
     return Course(scale, done, cuts, reasons, sum((piloted | took).values()))
 
 
+def _before(study: Study, cell: Cell, seed: int, done: dict[str, list[Done]]) -> tuple[Cell, Done] | None:
+    """The finished cell that one follows."""
+    if not cell.follows:
+        return None
+    ends = [one for one in study.cells if not one.follows and one.cost and one.steps[:-1] == cell.steps[:-1]]
+    return next(((one, done[one.label][seed]) for one in ends if len(done[one.label]) > seed), None)
+
+
 def _pilot(study: Study, runner: Runner) -> budget.Cost:
     """What the first cell that can be run predicts."""
     *others, last = study.cells
     for cell in others:
         try:
-            return budget.pilot(runner, cell)
+            return budget.pilot(runner, cell, study.foretold)
         except InputError:
             # It may be the pilot's few rows: whether the cell itself can be run is said of the cell.
             continue
-    return budget.pilot(runner, last)
+    return budget.pilot(runner, last, study.foretold)

@@ -33,6 +33,7 @@ class Cell:
         cost: seconds over the first cell's.
         votes: cells of its group that it is an ensemble of.
         data: number of the Dataset that it begins with.
+        follows: all its steps but the last are another cell's, which is run before it.
     """
 
     group: str
@@ -41,6 +42,7 @@ class Cell:
     cost: float = 1.0
     votes: tuple[str, ...] = ()
     data: int = 0
+    follows: bool = False
 
     @property
     def label(self) -> str:
@@ -90,7 +92,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Study:
-    """Attributes: as the file's."""
+    """Attributes: as the file's; and `foretold`, a step of the pilot that tells what the last steps of cells take.
+
+    Its result has `seconds`: a cell's name -> those of it that differ from cell to cell.
+    """
 
     name: str
     question: str
@@ -103,6 +108,7 @@ class Study:
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = field(default=())
     by_model: bool = False
+    foretold: tuple[str, dict] | None = None
 
     @property
     def claimed(self) -> set[str]:

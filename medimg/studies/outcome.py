@@ -7,7 +7,7 @@ import numpy as np
 
 from medimg.comparison.paired import difference
 from medimg.comparison.reading import read
-from medimg.evaluation.exact import counted_for_difference
+from medimg.evaluation.exact_differences import counted_for_difference
 from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.run import Run

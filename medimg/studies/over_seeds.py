@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from medimg.evaluation.intervals import LEVEL
+from medimg.evaluation.intervals import LAST_DIGIT, LEVEL
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -17,14 +17,16 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
         values: one a seed; NaN ones are left out.
 
     Returns:
-        Mean, low and high; the ends NaN with fewer than two values.
+        Mean, low and high; the ends NaN with fewer than two values, or where all agree: a point would look like
+        certainty.
     """
     defined = np.asarray(values, float)
     defined = defined[~np.isnan(defined)]
     if not len(defined):
         return math.nan, math.nan, math.nan
     mean = float(defined.mean())
-    if len(defined) < 2:
+    # Equal ones may differ by their last digit.
+    if len(defined) < 2 or np.ptp(defined) < LAST_DIGIT:
         return mean, math.nan, math.nan
     half = float(t.ppf(0.5 + LEVEL / 2, len(defined) - 1)) * defined.std(ddof=1) / math.sqrt(len(defined))
     return mean, mean - half, mean + half

@@ -22,7 +22,7 @@ from medimg.evaluation.clinical_use import clinical_use
 from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.copied_rows import copied_rows, copies_note
 from medimg.evaluation.evaluate import evaluate
-from medimg.evaluation.intervals import LEVEL
+from medimg.evaluation.intervals import LAST_DIGIT, LEVEL
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.recalibration import calibration_of
@@ -103,7 +103,8 @@ def over_folds(values: list[float | None], tested: list[int], trained: list[int]
         trained: rows that its model was trained on.
 
     Returns:
-        `values`, `mean`, `sd` (n - 1), `low`, `high`; None where fewer than one (mean) or two folds define it.
+        `values`, `mean`, `sd` (n - 1), `low`, `high`; None where fewer than one (mean) or two folds define it, and the
+        ends where all folds agree.
     """
     defined = np.array([v for v in values if v is not None], float)
     result = {"values": values, "mean": None, "sd": None, "low": None, "high": None}
@@ -114,6 +115,9 @@ def over_folds(values: list[float | None], tested: list[int], trained: list[int]
     deviation = float(defined.std(ddof=1))
     ratio = float(np.mean(np.asarray(tested) / np.asarray(trained)))
     error = deviation * math.sqrt(1 / len(defined) + ratio)
+    # Folds that agree tell nothing of how others would vary: a point would look like certainty.
+    if deviation < LAST_DIGIT:
+        return {**result, "sd": deviation}
     half = float(t.ppf(0.5 + LEVEL / 2, len(defined) - 1)) * error
     # Every metric lies between 0 and 1; Student's t does not know.
     low, high = max(0.0, result["mean"] - half), min(1.0, result["mean"] + half)

@@ -5,7 +5,6 @@ testing procedure to select an appropriate method for updating prediction models
 Collins et al., TRIPOD+AI, BMJ 385, 2024.
 """
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 
 from medimg.evaluation.calibration import reliability
 from medimg.evaluation.intervals import Measured
+from medimg.evaluation.mover import difference_of
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.recalibration import cox, miscalibration, update_of, updated
 from medimg.evaluation.subgroups import bands
@@ -30,8 +30,8 @@ _BAND = 20  # years of an age band
 def drop(internal: dict, external: dict) -> dict:
     """Own value minus the value here of each metric, of two groups of patients drawn each by itself.
 
-    The interval puts both sides' own ones together (Zou and Donner, "Construction of confidence limits about effect
-    measures", Statistics in Medicine 27, 2008), so that a perfect side has its exact bound.
+    The interval puts both sides' own ones together (`medimg.evaluation.mover`), so that a perfect side has its exact
+    bound.
 
     Args:
         internal: of `at_threshold`, on the own test part.
@@ -47,13 +47,8 @@ def drop(internal: dict, external: dict) -> dict:
         if None in (one["value"], other["value"]):
             drops[name] = Measured()._asdict()
             continue
-        difference = one["value"] - other["value"]
-        if None in (one["low"], other["low"]):
-            drops[name] = Measured(difference)._asdict()
-            continue
-        below = math.hypot(one["value"] - one["low"], other["high"] - other["value"])
-        above = math.hypot(one["high"] - one["value"], other["value"] - other["low"])
-        drops[name] = Measured(difference, difference - below, difference + above)._asdict()
+        gap = one["value"] - other["value"]
+        drops[name] = difference_of(one, other).around(gap)
     return drops
 
 

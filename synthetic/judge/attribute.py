@@ -27,6 +27,7 @@ def infer(
     sources: Sequence[str],
     values: tuple[np.ndarray, np.ndarray, np.ndarray],
     is_number: Sequence[bool],
+    patients: Sequence[Sequence] | None = None,
 ) -> dict[str, dict]:
     """The attack on every column.
 
@@ -36,6 +37,8 @@ def infer(
         sources: length F, the column that each encoded one comes from.
         values: of the same rows: float (N, C), the columns themselves, categories as codes; NaN is missing.
         is_number: length C; else a guess must be exact.
+        patients: of the train and of the test rows; one row of each is attacked, since only patients are independent.
+            None: every row has its own.
 
     Returns:
         Column -> {"train", "test": rates of right guesses, "excess": {"value", "low", "high"}}. Intervals are at 99%
@@ -45,6 +48,7 @@ def infer(
     tried = list(columns)[:MOST_SECRETS]
     level = 1 - (1 - LEVEL) / max(1, len(tried))
     made, *parts = encoded
+    attacked = [_targets(of) for of in patients or [np.arange(len(part)) for part in parts]]
     results = {}
     for number, name in enumerate(tried):
         others = sources != name
@@ -53,14 +57,18 @@ def infer(
         column = [part[:, number] for part in values]
         tolerance = _tolerance(np.concatenate(column[1:]), is_number[number])
         rates = []
-        for rows, secrets in zip(parts, column[1:], strict=True):
-            # Evenly through the part: its first rows may be of one hospital.
-            targets = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TARGETS)).astype(int)
+        for rows, secrets, targets in zip(parts, column[1:], attacked, strict=True):
             closest = nearest(rows[targets][:, others], made[:, others])[1][:, 0]
             right = _right(column[0][closest], secrets[targets], tolerance)
             rates.append((int(right.sum()), len(right)))
         results[name] = _excess(*rates, level)
     return results
+
+
+def _targets(patients: Sequence) -> np.ndarray:
+    """Positions of the first rows of patients, evenly through the part: its first ones may be of one hospital."""
+    first = np.sort(np.unique(np.asarray(patients), return_index=True)[1])
+    return first[np.linspace(0, len(first) - 1, min(len(first), MOST_TARGETS)).astype(int)]
 
 
 def _tolerance(values: np.ndarray, is_number: bool) -> float:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medimg.evaluation.exact import bounded_share
+from medimg.evaluation.few_faults import any_of_few
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import ratio
 from synthetic.judge.neighbours import credit, nearest
@@ -45,8 +47,12 @@ def closer_to_train(
     interval = percentile_interval(
         cluster_bootstrap(lambda w: share(w * member, w * ~member), patients, resamples, seed)
     )
+    value = float(share(1.0 * member[None], 1.0 * ~member[None])[0])
+    # Credit of few real patients is of no more than these.
+    few = any_of_few((row_credit * member, row_credit * ~member), patients)
+    interval = bounded_share(interval, value, len(set(np.asarray(patients)[row_credit > 0])), few)
     return {
-        "value": float(share(1.0 * member[None], 1.0 * ~member[None])[0]),
+        "value": value,
         "low": interval.low,
         "high": interval.high,
         "expected": 0.5,

@@ -20,6 +20,7 @@ from scipy.stats import chi2_contingency, mannwhitneyu, norm
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.evaluation.exact import bounded_share
+from medimg.evaluation.few_faults import any_of_few
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.style.words import interval
 from synthetic.judge import thresholds as limits
@@ -154,4 +155,5 @@ def _share(deals: list[list[float]]) -> dict | None:
     wrong, deal = p < limits.SIGNIFICANT, np.repeat(np.arange(len(deals)), list(map(len, deals)))
     replicates = cluster_bootstrap(lambda weights: weights @ wrong / weights.sum(axis=1), deal)
     interval, share = percentile_interval(replicates), float(wrong.mean())
-    return (bounded_share(interval, share, len(deals)) if share in (0, 1) else interval).around(share)
+    few = any_of_few((wrong, ~wrong), deal)
+    return bounded_share(interval, share, len(deals), few).around(share)

@@ -62,4 +62,5 @@ def _attributes(subject: Subject, points: Vectors) -> dict:
         points.sources,
         values,
         (False, *(column.is_number for column in inputs)),
+        (subject.train["patient"], subject.test["patient"]),
     )

@@ -162,5 +162,5 @@ def _notes(synthetic: Dataset, real: Dataset) -> list[str]:
         )
     per_patient = real.rows().groupby("patient").size()
     if real.is_table and (per_patient > 1).any():
-        notes.append("attribute inference counts rows as independent, though some share a patient")
+        notes.append("attribute inference attacks one row of each patient, since only patients are independent")
     return notes

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from medimg.evaluation.exact import bounded, bounded_difference, counted_for_difference
+from medimg.evaluation.exact import bounded
+from medimg.evaluation.exact_differences import bounded_difference, counted_for_difference
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
@@ -100,5 +101,5 @@ def _table(value: np.ndarray, draws: np.ndarray, *of) -> dict:
 
 def _differences(value: np.ndarray, draws: np.ndarray, counted: Sequence[int]) -> dict:
     """Differences of metrics with intervals."""
-    intervals = [bounded_difference(percentile_interval(draws[:, i]), value[i], counted[i]) for i in range(len(SHOWN))]
+    intervals = [bounded_difference(draws[:, i], value[i], counted[i]) for i in range(len(SHOWN))]
     return {name: intervals[i].around(value[i]) for i, name in enumerate(SHOWN)}

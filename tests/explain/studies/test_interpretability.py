@@ -9,7 +9,9 @@ import cli  # noqa: F401 - names the steps of the other rooms
 from explain.config import InterpretabilityConfig
 from explain.studies.interpretability import with_methods
 from medimg.config import TrainConfig
-from medimg.studies.declared import load
+from medimg.studies.declared import Cell, load
+from medimg.studies.running import Runner
+from medimg.studies.steps import Shared
 from tests.command import medimg
 from tests.datasets import write_dataset
 
@@ -69,3 +71,18 @@ def test_methods_are_scored_on_one_training_and_ranked(images, tmp_path):
         assert its["mean rank"]["value"] == pytest.approx(np.mean(ranks)), cell
     assert all(its["insertion"]["low"] is not None for its in rows.values())
     assert "(random)" in (tmp_path / "study.html").read_text()
+
+
+def test_what_methods_take_is_timed(images, tmp_path):
+    """Of the Run itself: integrated gradients ask the model sixteen times at least where Grad-CAM asks it once."""
+    model = {"model": "baseline_cnn", "model_arg": {"width": "8", "stages": "2"}, "image_size": 48, "epochs": 1}
+    methods = InterpretabilityConfig(model=("baseline_cnn",), method=("gradcam", "integrated-gradients"))
+    study = with_methods(load("interpretability"), images, methods, TrainConfig().with_given_names([]))
+    assert [cell.follows for cell in study.cells] == [False, True, False, False, False]
+    step, options = study.foretold
+    with Shared() as shared:
+        runner = Runner([images.root], tmp_path, 20, shared)
+        done = runner.run(Cell("", "a", (("train", model), (step, options))), 0)
+    told = done.results[step]["seconds"]
+    assert list(told) == ["gradcam", "integrated-gradients"]
+    assert told["integrated-gradients"] > 1.3 * told["gradcam"] > 0

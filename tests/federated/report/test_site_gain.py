@@ -78,8 +78,22 @@ def test_a_perfect_model_is_not_certain_at_a_site():
         found = at(result, site)["values"]["federated"]
         lows.append(binomtest(pairs, pairs).proportion_ci(method="exact").low)
         assert (found["low"], found["high"]) == (pytest.approx(lows[-1]), 1.0)
-    assert at(result, MEAN)["values"]["federated"]["low"] == pytest.approx(np.mean(lows))
+    # Of sites that err independently (MOVER): all of them at their lowest at once is as good as never.
+    mean = 1 - np.sqrt(((1 - np.array(lows)) ** 2).sum()) / len(lows)
+    assert at(result, MEAN)["values"]["federated"]["low"] == pytest.approx(mean)
     assert at(result, POOLED)["values"]["federated"]["low"] > max(lows)
+
+
+def test_a_perfect_site_of_few_leaves_the_mean_as_unsure_as_it_is():
+    """The other sites' resamples differ, so that the mean's do; of the perfect one's they say nothing."""
+    sites, truth, patients = material()
+    scores = np.where(truth, 0.9, 0.1)
+    worse = np.clip(0.5 + 0.2 * truth + np.random.default_rng(0).normal(0, 0.2, len(truth)), 0, 1)
+    perfect = next(iter(SIZES))
+    scores = np.where(sites == perfect, scores, worse)
+    result = site_gain({"federated": binary(truth, scores)}, sites, patients, resamples=100)
+    mean, site = (at(result, name)["values"]["federated"] for name in (MEAN, perfect))
+    assert mean["value"] - mean["low"] >= (site["value"] - site["low"]) / len(SIZES)
 
 
 def test_values_are_scikit_learns():
@@ -124,7 +138,8 @@ def test_the_interval_of_a_difference_is_that_of_repeated_rows():
 
 @pytest.mark.slow
 def test_words_where_the_answer_is_known():
-    models, sites, patients = three(local=(0.0, 2.5, 30.0), federated=2.5)
+    # Of so few patients a stronger one misranks too few in the west to be told from a perfect one.
+    models, sites, patients = three(local=(0.0, 2.5, 30.0), federated=2.0)
     models["local"].probabilities[sites == "north"] = models["federated"].probabilities[sites == "north"]
     for metric in ("auroc", "accuracy", "brier"):
         result = site_gain(models, sites, patients, metric, resamples=400)
@@ -154,7 +169,8 @@ def test_p_values_are_corrected_for_the_sites_that_are_tested():
 
 @pytest.mark.slow
 def test_many_sites_can_still_gain():
-    sizes = {f"s{i:02d}": 30 for i in range(25)}
+    # Twelve patients who are ill: all signs alike have p = 1 / 2048, and a 25th of 0.05 is needed.
+    sizes = {f"s{i:02d}": 60 for i in range(25)}
     models, sites, patients = three(sizes, local=(0.0,) * 25, federated=8.0)
     result = site_gain(models, sites, patients, resamples=200)
     assert result["resamples"] == 2500

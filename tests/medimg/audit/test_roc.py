@@ -168,3 +168,16 @@ def test_an_attack_on_few_patients_is_certain_of_nothing():
     assert (nobody["low"], nobody["high"]) == (0.0, pytest.approx(binomtest(0, 40).proportion_ci(method="exact").high))
     # Scores that are all the same rank nobody, of whomever.
     assert auc_interval(np.zeros(30), member, patients, 50, 0) == {"value": 0.5, "low": 0.5, "high": 0.5}
+
+
+def test_an_attack_on_few_members_is_no_surer_for_a_fault():
+    """Three members above all others; then one of them below one of these."""
+    member, patients = np.repeat([True, False], [3, 40]), np.arange(43)
+    perfect = np.r_[[0.9, 0.8, 0.7], np.linspace(0.1, 0.6, 40)]
+    faulty = np.r_[[0.9, 0.8, 0.595], np.linspace(0.1, 0.6, 40)]
+    for found in (auc_interval, lambda *of: measure(*of)["auc"], lambda s, m, p, *of: within(s, m, 0 * p, p, *of)):
+        one, other = (found(scores, member, patients, 200, 0) for scores in (perfect, faulty))
+        assert other["value"] == pytest.approx(1 - 1 / 120)
+        assert other["low"] <= one["low"] == pytest.approx(binomtest(3, 3).proportion_ci(method="exact").low)
+    # The same said of everybody ranks nobody, whoever they are.
+    assert auc_interval(np.zeros(43), member, patients, 50, 0) == {"value": 0.5, "low": 0.5, "high": 0.5}

@@ -30,6 +30,10 @@ def test_without_the_correction_it_is_the_paired_t_test():
 def test_folds_that_all_differ_alike_have_no_t():
     assert corrected_t(FIRST, FIRST, 0.25).p == 1.0
     assert corrected_t(FIRST, FIRST - 0.125, 0.25).p is None
+    # A point would look like certainty, and two folds that agree are none.
+    for second in (FIRST, FIRST - 0.125):
+        result = corrected_t(FIRST[:2], second[:2], 0.25)
+        assert (result.low, result.high) == (None, None)
     with pytest.raises(ValueError, match="1 and 1 folds"):
         corrected_t(FIRST[:1], FIRST[:1], 0.25)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from medimg.comparison.delong import delong
 from medimg.comparison.paired import difference, mcnemar
 from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
@@ -111,3 +112,52 @@ def test_bootstrap_p_holds_its_level_and_finds_a_difference():
             found[gain] += p < 0.05
     assert found[0.0] / trials < 0.11
     assert found[0.25] / trials > 0.5
+
+
+def ranked(first_positives, second_positives, negatives: int):
+    """Two models' scores of a few positives among negatives that both rank alike."""
+    truth = np.repeat([1, 0], [len(first_positives), negatives])
+    below = np.linspace(0.0, 0.5, negatives)
+    return [
+        Predictions("binary", ("a", "b"), truth, np.stack([1 - p, p], axis=1), 0.5)
+        for p in (np.r_[first_positives, below], np.r_[second_positives, below])
+    ]
+
+
+@pytest.mark.parametrize("positives", [2, 3, 5, 9])
+def test_few_patients_who_all_say_so_are_little_evidence(positives):
+    """Each positive is ranked higher by the first, by different amounts, so that no two resamples are the same."""
+    first, second = ranked(np.full(positives, 0.9), np.linspace(0.45, 0.3, positives), 60)
+    patients, auroc = np.arange(positives + 60), METRICS.index("auroc")
+    draws = [cluster_bootstrap(one.measure, patients, 400)[:, 0, auroc] for one in (first, second)]
+    values = [one.measure(np.ones((1, len(patients))))[0, 0, auroc] for one in (first, second)]
+    gap = difference(*values, *draws, positives)
+    assert np.nanstd(draws[0] - draws[1]) > 0.001
+    # All signs alike, of so many.
+    assert gap.p == pytest.approx(max(2 / 2**positives, 2 / (1 + (~np.isnan(draws[1])).sum())))
+    assert (gap.low > 0) == (gap.p < 0.05)
+    tested = delong(first.truth[:, 1], first.probabilities[:, 1], second.probabilities[:, 1])
+    assert tested.p >= 2 / 2**positives
+    assert (tested.low > 0) == (tested.p < 0.05)
+
+
+@pytest.mark.parametrize("differ", [1, 2, 4, 5])
+def test_of_few_who_differ_no_more_is_said_than_by_mcnemars_test(differ):
+    """Of 100 patients one model alone is right on a few: the bootstrap of 4 of these leaves out 0."""
+    accuracy, patients = METRICS.index("accuracy"), np.arange(100)
+    pair = predictions(patients < 90), predictions(patients < 90 - differ)
+    draws = [cluster_bootstrap(one.measure, patients, 1000)[:, 0, accuracy] for one in pair]
+    gap = difference(0.9, 0.9 - differ / 100, *draws, 100)
+    exact = mcnemar(*pair).p
+    assert gap.p > 0.05
+    assert gap.p == pytest.approx(exact, rel=0.4, abs=0.02) or gap.p > exact
+    assert gap.low <= 0 < gap.high
+    mirrored = difference(0.9 - differ / 100, 0.9, *draws[::-1], 100)
+    assert (mirrored.p, mirrored.low, mirrored.high) == pytest.approx((gap.p, -gap.high, -gap.low))
+
+
+def test_delong_of_equal_ranks_is_no_point():
+    first, second = ranked(np.full(4, 0.9), np.full(4, 0.8), 30)
+    tested = delong(first.truth[:, 1], first.probabilities[:, 1], second.probabilities[:, 1])
+    reach = binomtest(0, 4).proportion_ci(method="exact").high
+    assert (tested.low, tested.high, tested.p) == (pytest.approx(-reach), pytest.approx(reach), 1.0)

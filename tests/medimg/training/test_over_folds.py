@@ -31,3 +31,10 @@ def test_one_fold_has_no_spread_and_none_has_no_mean():
 def test_bounds_stay_in_range():
     result = over_folds([0.2, 1.0], [10, 10], [10, 10])
     assert (result["low"], result["high"]) == (0.0, 1.0)
+
+
+def test_folds_that_agree_are_no_certainty():
+    """Two folds of two patients each, all of them right."""
+    for values in ([1.0, 1.0], [0.3, 0.1 + 0.2]):
+        result = over_folds(values, [2, 2], [2, 2])
+        assert (result["mean"], result["low"], result["high"]) == (pytest.approx(values[0]), None, None)

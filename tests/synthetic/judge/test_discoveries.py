@@ -96,3 +96,14 @@ def test_a_class_that_is_not_made_leaves_nothing_to_compare(heart, tmp_path):
     assert measured["synthetic"] is None
     (warning,) = warned(measured)
     assert "how often was not measured" in warning.text
+
+
+def test_errors_of_one_deal_are_no_surer_than_none():
+    deals = [[0.5] * 10 for _ in range(20)]
+    none = discoveries._share(deals)
+    one = discoveries._share([[0.001, *deals[0][1:]], *deals[1:]])
+    assert 0 < none["high"] <= one["high"]
+    # The same share in every deal is of twenty, no certainty.
+    half = discoveries._share([[0.001, 0.5]] * 20)
+    assert half["low"] < 0.3
+    assert half["high"] > 0.7

@@ -123,6 +123,17 @@ def test_share_closer_to_train_does_not_depend_on_the_sizes_of_the_parts():
     assert found["low"] < 0.5 < found["high"]
 
 
+def test_credit_of_one_patient_is_of_no_more_than_one():
+    """All synthetic rows lie nearest to one training patient: every resample with that patient says 1."""
+    draw = np.random.default_rng(0)
+    pool = draw.normal(size=(40, 3))
+    found = closest.closer_to_train(
+        np.repeat(pool[:1], 30, axis=0) + 0.001, pool, np.arange(40) < 20, range(40), 200, 0
+    )
+    assert (found["value"], found["high"]) == (1.0, 1.0)
+    assert found["low"] == pytest.approx(0.025)
+
+
 def test_a_copycat_is_closer_to_train_and_an_outsider_is_not(draw):
     pool = draw.normal(size=(120, 5))
     member, patients = np.arange(120) < 70, np.arange(120) // 2
@@ -229,3 +240,19 @@ def test_attribute_inference_sees_the_excess_over_held_out_patients(draw):
         (False,),
     )
     assert apart["secret"]["excess"]["low"] < 0
+
+
+def test_attribute_inference_counts_patients(draw):
+    """Ten times the rows of the same patients are no better evidence."""
+    known, secret = draw.normal(size=(24, 2)), draw.integers(0, 3, 24).astype(float)
+    encoded, values = np.column_stack([known, np.eye(3)[secret.astype(int)]]), np.column_stack([known, secret])
+    each = [np.repeat(np.arange(12), 10), np.repeat(np.arange(12, 24), 10)]
+    parts = (np.arange(12), *each)
+    of = (("a", "b", "secret"), tuple(encoded[part] for part in parts), ("a", "b", *("secret",) * 3))
+    of = (*of, tuple(values[part] for part in parts), (True, True, False))
+    by_rows, by_patient = attribute.infer(*of)["secret"], attribute.infer(*of, each)["secret"]
+    parts = (np.arange(12), np.arange(12), np.arange(12, 24))
+    of = (of[0], tuple(encoded[part] for part in parts), of[2], tuple(values[part] for part in parts), of[4])
+    assert by_patient == attribute.infer(*of)["secret"]
+    assert by_patient["train"] == by_rows["train"] == 1.0
+    assert by_patient["excess"]["low"] < by_rows["excess"]["low"] - 0.1
