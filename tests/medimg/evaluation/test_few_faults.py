@@ -9,6 +9,7 @@ from medimg.evaluation.clinical_use import clinical_use, useful_range
 from medimg.evaluation.exact import bounded, clopper_pearson
 from medimg.evaluation.few_faults import effective_patients, is_of_few, misranked
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
+from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.mover import difference_of, mean_of
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.subgroups import Grouping, summarise_subgroups
@@ -95,6 +96,24 @@ def test_the_area_of_few_positives_is_covered(positives, negatives):
         auroc = bounded(drawn, one.ranked(np.ones((1, len(truth))))[0][0], predictions, patients, "auroc")
         covered += auroc["low"] <= true <= auroc["high"]
     assert covered > 186
+
+
+def test_of_a_few_dozen_patients_a_95_interval_has_the_truth_in_85_to_95_of_100_samples():
+    """As docs/data.md says of the Brier score and AUPRC."""
+    draw, columns = np.random.default_rng(3), [METRICS.index(name) for name in ("brier", "auprc")]
+
+    def sample(n: int) -> Predictions:
+        truth = draw.random(n) < 0.4
+        return binary(norm.cdf(draw.normal(truth * 1.5, 1) - 0.75), truth)
+
+    truth = sample(100_000).measure(np.ones((1, 100_000)))[0, 0, columns]
+    covered, samples = np.zeros(2), 300
+    for number in range(samples):
+        drawn = cluster_bootstrap(sample(36).measure, np.arange(36), 200, number)[:, 0, columns]
+        low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+        covered += (low <= truth) & (truth <= high)
+    assert (covered > 0.85 * samples).all()
+    assert (covered < 0.97 * samples).all()
 
 
 def test_many_who_share_the_faults_keep_the_bootstraps_interval():
