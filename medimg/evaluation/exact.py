@@ -152,7 +152,7 @@ def _of_few(
     """The bootstrap's interval, or a wider one where the faults of a share that it is made of are of few patients.
 
     Of one share the further ends of both; of a mean what the exact bounds of those shares add to the bootstrap's, as if
-    independent of it (MOVER: Zou and Donner, Statistics in Medicine 27, 2008).
+    independent of it (MOVER: Zou and Donner, Statistics in Medicine 27, 2008). Of an AUROC Newcombe's are those bounds.
     """
     name, classes = _behind(predictions, name, position)
     halves = ("sensitivity", "specificity") if name == "balanced_accuracy" else (name,)
