@@ -26,8 +26,8 @@ def evaluate(
         **options: of `medimg evaluate` (`medimg evaluate --help`), e.g. `split="val"`, `bootstrap=200`.
 
     Returns:
-        The content of metrics.json: `metrics` with `value`, `low` and `high` (95%, over patients) of each, `per_class`,
-        `sites`, `threshold`, `notes` and more.
+        The content of metrics.json: `metrics` with `value`, `low` and `high` (95%, over patients) of each, and
+        `interval` where these are not the bootstrap's, `per_class`, `sites`, `threshold`, `notes` and more.
 
     Raises:
         InputError: an option, the Run or the data can't be used.
@@ -36,7 +36,7 @@ def evaluate(
         >>> import medimg
         >>> found = medimg.evaluate("run", bootstrap=200)
         >>> auroc = found["metrics"]["auroc"]
-        >>> bool(0.6 < auroc["low"] < auroc["value"] < auroc["high"])
+        >>> bool(auroc["low"] < auroc["value"] < auroc["high"])
         True
         >>> found["split"], found["n"]
         ('test', 32)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medimg.evaluation.auroc_interval import auroc_interval
 from medimg.evaluation.few_faults import FEW, SHARES, is_of_few
 from medimg.evaluation.intervals import LEVEL, Interval
 from medimg.evaluation.metrics import METRICS, OneVsRest
@@ -89,7 +90,7 @@ NOTE = (
 
 WIDER = (
     "interval wider than the bootstrap's ({}): of something that it is made of all faults, or all that is right, are "
-    f"of fewer than {FEW} patients, so that its exact bounds count too"
+    f"of fewer than {FEW} patients, so that Clopper-Pearson's bounds, or Newcombe's of an AUROC, count too"
 )
 
 
@@ -151,7 +152,7 @@ def _of_few(
     """The bootstrap's interval, or a wider one where the faults of a share that it is made of are of few patients.
 
     Of one share the further ends of both; of a mean what the exact bounds of those shares add to the bootstrap's, as if
-    independent of it (MOVER: Zou and Donner, Statistics in Medicine 27, 2008).
+    independent of it (MOVER: Zou and Donner, Statistics in Medicine 27, 2008). Of an AUROC Newcombe's are those bounds.
     """
     name, classes = _behind(predictions, name, position)
     halves = ("sensitivity", "specificity") if name == "balanced_accuracy" else (name,)
@@ -188,7 +189,13 @@ def _between(name: str, share: float, one: OneVsRest, patients: Sequence, error:
         of = [(measured[METRICS.index(key)], key) for key in ("sensitivity", "precision")]
         low, high = np.transpose([clopper_pearson(part, _trials(key, n), error / 2) for part, key in of])
         return _harmonic(*low), _harmonic(*high)
-    return clopper_pearson(share, _trials(name, n), error)
+    return newcombe(share, n, error) if name == "auroc" else clopper_pearson(share, _trials(name, n), error)
+
+
+def newcombe(area: float, n: Patients, error: float = 1 - LEVEL) -> tuple[float, float]:
+    """Of an AUROC of patients; those who have rows of both kinds count once in all."""
+    once = min(1.0, n.every / (n.positive + n.negative)) if n.every else 0.0
+    return auroc_interval(area, n.positive * once, n.negative * once, error)
 
 
 def _behind(predictions: Predictions, name: str, position: int) -> tuple[str, list[int]]:

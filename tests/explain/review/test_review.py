@@ -417,7 +417,7 @@ def test_runs_that_have_no_page_or_show_no_training_image(small_table, noise, tm
     for words in (("review",), ("predict", noise.root, "--out", tmp_path / "p.csv")):
         told = medimg(words[0], private.root, *words[1:])
         assert told.exit_code == 2, told.output
-        assert f"{described}: names 1 classes, but the model answers 2" in told.stderr
+        assert f"{described}: names 1 classes, a binary model has 2" in told.stderr
 
 
 @pytest.mark.slow
