@@ -211,7 +211,8 @@ class Federation:
             watch = replace(watch, events=self.sites.events)
         if self.privacy:
             config = replace(config, rounds=self.privacy.rounds)
-            watch = replace(watch, before=self.privacy.before_round, events=self._events)
+            private = {"before": self.privacy.before_round, "resumed": self.privacy.require_counted}
+            watch = replace(watch, events=self._events, **private)
         outcome = train_by_rounds(
             engine,
             self._pool(engine, clients, log),

@@ -8,6 +8,9 @@ import numpy as np
 
 from medimg import atomic
 from medimg.errors import InputError
+from medimg.untrusted.arrays import read_arrays
+from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.printable import printable
 
 _LISTS = ("weights", "server", "shared", "aggregator")
 
@@ -55,12 +58,12 @@ class State:
             InputError: the file is not a whole state.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                meta = json.loads(file["meta"].tobytes())
-                lists = {name: [file[f"{name}-{i}"] for i in range(length)] for name, length in meta["lengths"].items()}
+            arrays = read_arrays(path)
+            meta = parse_json(arrays["meta"].tobytes())
+            lists = {name: [arrays[f"{name}-{i}"] for i in range(length)] for name, length in meta["lengths"].items()}
+            clients = {name: lists[f"client{i}"] for i, name in enumerate(meta["clients"])}
+            return cls(round=meta["round"], clients=clients, **{name: lists[name] for name in _LISTS})
         except Exception as error:
             raise InputError(
-                f"{path}: not a whole state of a federated training ({type(error).__name__}); start anew"
+                f"{path}: not a whole state of a federated training ({printable(error)}); start anew"
             ) from error
-        clients = {name: lists[f"client{i}"] for i, name in enumerate(meta["clients"])}
-        return cls(round=meta["round"], clients=clients, **{name: lists[name] for name in _LISTS})

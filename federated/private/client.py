@@ -146,6 +146,7 @@ class ClientPrivacy(PrivateRounds):
         spending = Spending(
             run_root, "client", dataset.root if one_machine else None, known(run_root), lineage.inherited
         )
+        spending.require_no_copy()
         spending.reserve(lambda earlier: self._settle(earlier, draw, rounds))
         account = Account(self._mechanism, draw, {})
         self.ledger = Ledger(
@@ -182,7 +183,21 @@ class ClientPrivacy(PrivateRounds):
         Raises:
             InputError: a client would pass its budget, or the Run's folder can't be written.
         """
-        self._record(number, dict.fromkeys(participants, (number - 1, number)), lambda name: self.noise.rounds)
+        self._require_latest(number)
+        self._record(number, self._ranges(number, participants, work), lambda name: self.noise.rounds)
+
+    def _ranges(self, number: int, participants: Sequence[str], work: dict[str, float]) -> dict[str, tuple[int, int]]:
+        return dict.fromkeys(participants, (number - 1, number))
+
+    def _require_latest(self, number: int) -> None:
+        """Refuse rounds that were made before and went on: made again they would have other noise, and count once."""
+        ends = [end for segment in self.ledger.spending.own for _, end in segment.ranges]
+        if max(ends, default=0) > number:
+            raise InputError(
+                f"{self.ledger.folder}: is at round {number - 1}, and {max(ends)} are recorded, by this Run or a copy "
+                "of it; TensorFlow Federated's noise would be new each time and the ledger would count it once: put "
+                "back the newest checkpoint, or train anew"
+            )
 
     def sentences(self) -> list[str]:
         """What the user should know before training."""

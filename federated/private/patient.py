@@ -1,5 +1,6 @@
 """`--dp patient`: every site trains by DP-SGD on its own patients, and its account is kept beside the others'."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -167,13 +168,16 @@ class PatientPrivacy(PrivateRounds):
         Raises:
             InputError: a client would pass its budget, or the Run's folder can't be written.
         """
+        self._record(number, self._ranges(number, participants, work), lambda name: self.plans[name].steps)
+
+    def _ranges(self, number: int, participants: Sequence[str], work: dict[str, float]) -> dict[str, tuple[int, int]]:
         ranges = {}
         for name in participants:
             plan = self.plans[name]
             first = (number - 1) * plan.steps_per_round
             count = local_steps(plan.steps_per_round, work.get(name, 1.0))
             ranges[name] = (first, first + count)
-        self._record(number, ranges, lambda name: self.plans[name].steps)
+        return ranges
 
     def sentences(self) -> list[str]:
         """What the user should know before training."""

@@ -1,7 +1,7 @@
 """What every private federation does round by round: write down what is about to be spent, and say what it came to."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from federated.config import FederateConfig
 from medimg.errors import InputError
@@ -52,6 +52,24 @@ class PrivateRounds(ABC):
     def summary(self) -> dict:
         """For federation.json."""
         return {**self.ledger.summary(), "sentences": self.sentences()}
+
+    def require_counted(self, number: int, participants: Sequence[str], work: dict[str, float]) -> None:
+        """Refuse a checkpoint with a round that the ledger does not count.
+
+        Args:
+            number: of the round, from 1.
+            participants: all who were asked.
+            work: as of `before_round`.
+
+        Raises:
+            InputError: the ledger is older than the checkpoint, or gone.
+        """
+        for name, steps in self._ranges(number, participants, work).items():
+            self.ledger.spending.require_counted(name, [steps])
+
+    @abstractmethod
+    def _ranges(self, number: int, participants: Sequence[str], work: dict[str, float]) -> dict[str, tuple[int, int]]:
+        """Client -> its steps in a round, first to one past the last."""
 
     def _record(self, number: int, ranges: dict[str, tuple[int, int]], most: Callable[[str], int]) -> None:
         """Write down the steps, first to one past the last, of each client that is asked in a round.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from federated.config import FederateConfig
 from medimg.errors import InputError
 
 # Streams of randomness that must not follow each other.
@@ -68,6 +69,12 @@ def attendance(
         dropped=tuple(dropouts(selected, dropout, round, seed)),
         work=stragglers(selected, straggling, pace, round, seed),
     )
+
+
+def attended(config: FederateConfig, clients: Sequence[str], round: int) -> Attendance:
+    """Who takes part in a round by a Run's options; arguments and errors as of `attendance`."""
+    options = config.client_fraction, config.client_dropout, config.stragglers, config.straggler_pace
+    return attendance(clients, round, config.seed, *options)
 
 
 def clients_in_round(clients: int, fraction: float) -> int:

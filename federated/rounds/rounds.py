@@ -19,7 +19,7 @@ from federated.rounds.checkpoint import Checkpoints, Progress
 from federated.rounds.combining import Combining
 from federated.rounds.held_out import HeldOut, Scores
 from federated.rounds.outcome import NothingLearntError, Outcome
-from federated.rounds.participation import Attendance, attendance
+from federated.rounds.participation import Attendance, attended
 from federated.rounds.pool import Pool
 from federated.rounds.screening import digest_arrays
 from federated.rounds.table import COLUMNS, RoundsTable, status, written
@@ -34,11 +34,13 @@ class Watch:
             privacy ledger.
         events: called with the round's number: what its record says of privacy.
         after: called with the round's row of history.csv.
+        resumed: as `before`, of each round that the checkpoint has, before another is made.
     """
 
     before: Callable[[int, Sequence[str], dict[str, float]], None] = lambda *_: None
     events: Callable[[int], dict] = lambda number: {}
     after: Callable[[dict], None] = lambda row: None
+    resumed: Callable[[int, Sequence[str], dict[str, float]], None] = lambda *_: None
 
 
 class Exchange(NamedTuple):
@@ -135,6 +137,9 @@ class Rounds:
         saved = self.checkpoints.load()
         if saved:
             state, best, progress = saved
+            for number in range(1, progress.round + 1):
+                attending = attended(self.config, list(self.pool.clients), number)
+                self.watch.resumed(number, attending.selected, attending.work)
         else:
             state, best, progress = self.engine.initialize(weights), None, Progress()
         if self._table:
@@ -155,15 +160,7 @@ class Rounds:
     def _round(self, state: State, progress: Progress) -> State:
         started, number = time.monotonic(), progress.round + 1
         config = self.config
-        attending = attendance(
-            list(self.pool.clients),
-            number,
-            config.seed,
-            config.client_fraction,
-            config.client_dropout,
-            config.stragglers,
-            config.straggler_pace,
-        )
+        attending = attended(config, list(self.pool.clients), number)
         self.watch.before(number, attending.selected, attending.work)
         state, updates, lost, aggregate = one_round(self.engine, self.pool, self.combining, state, number, attending)
         logits, scores = self._measure(state)

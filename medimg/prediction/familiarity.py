@@ -24,6 +24,7 @@ from medimg.errors import InputError
 from medimg.prediction.images import Batch, Form
 from medimg.privacy.release import reference_split
 from medimg.run import Run
+from medimg.untrusted.arrays import read_arrays
 
 FILE = "familiarity.npz"
 # Rows of a part that are looked at: more change nothing.
@@ -116,10 +117,10 @@ class Familiarity:
         Raises:
             ValueError, KeyError, TypeError, OSError: it is something else.
         """
-        with np.load(path, allow_pickle=False) as archive:
-            values = json.loads(str(archive["facts"]))
-            facts = Facts(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-            return cls(facts, archive["mean"], archive["whitening"])
+        arrays = read_arrays(path)
+        values = json.loads(str(arrays["facts"]))
+        facts = Facts(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        return cls(facts, arrays["mean"], arrays["whitening"])
 
 
 def familiarity(run: Run, dataset: Dataset | None, forward: Forward, batches: Batches) -> Familiarity | None:

@@ -116,12 +116,17 @@ class Ledger:
 
         Raises:
             InputError: the Run's folder can't be written, the Dataset's ledger can't be read, or what was reserved in
-                it has been released.
+                it has been released; or steps before these are not recorded.
         """
         if not 0 <= first < last:
             raise InputError(f"steps {first} to {last} of phase '{phase}': nothing to record")
+        self.require_counted(phase, first)
         self.spending.record([Stretch(phase, self.terms.draw, mechanism, ((first, last),))])
         return self._write("running")
+
+    def require_counted(self, phase: str, steps: int) -> None:
+        """Refuse a checkpoint with more steps of a phase than are recorded (`Spending.require_counted`)."""
+        self.spending.require_counted(phase, [(0, steps)])
 
     def record_sites(self, ranges: Mapping[str, tuple[int, int]]) -> dict:
         """Write down steps of some sites; call it before they are asked for.

@@ -16,7 +16,9 @@ from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.dataset_ledger import DatasetLedger, Entries
 from medimg.privacy.mechanism import Mechanism
-from medimg.privacy.segments import Segment, events_of, united
+from medimg.privacy.segments import Segment, events_of, missing_from, united
+from medimg.untrusted.json_file import read_json
+from medimg.untrusted.printable import printable
 
 # Of a Run.
 FILE = "privacy.json"
@@ -140,12 +142,13 @@ class Spending:
             recorded, reserved = (
                 tuple(s for s in segments if s.run == self.run) for segments in (entries.recorded, entries.reserved)
             )
+            # Of a Run that was copied, or whose privacy.json is an older one, the Dataset's ledger knows more.
+            self.own = united((*self.own, *recorded))
             others = entries.others(self.run) if whole_dataset else ()
             spent = Spent(
                 self.run,
                 self.unit,
-                # A copy of the Run may have recorded more than this one.
-                united((*self.own, *recorded)),
+                self.own,
                 reserved,
                 united((*others, *self.inherited)),
             )
@@ -188,6 +191,37 @@ class Spending:
             self._tell_dataset(segment, **about)
         self.own = united((*self.own, *segments))
         return segments
+
+    def require_no_copy(self) -> None:
+        """Refuse to go on beside another folder of the same Run: what noise is new each time would count once.
+
+        Raises:
+            InputError: the Dataset's ledger tells of a folder that holds the Run too.
+        """
+        last = self.dataset.entries().folders.get(self.run, "") if self.dataset else ""
+        if last and Path(last) != self.folder.resolve() and _run_in(Path(last)) == self.run:
+            raise InputError(
+                f"{self.folder}: is a copy of {printable(last)}, or that of it; the noise of the two would differ and "
+                "the ledger would count it once: go on with the other, or remove it first"
+            )
+
+    def require_counted(self, phase: str, ranges: Iterable[tuple[int, int]]) -> None:
+        """Refuse to go on from steps that nothing counts, whatever they were drawn by.
+
+        Args:
+            phase: its phase, or the site that made them.
+            ranges: [first step, one past the last) of what the checkpoint has.
+
+        Raises:
+            InputError: some are not recorded.
+        """
+        counted = [pair for segment in self.own if segment.phase == phase for pair in segment.ranges]
+        if missing_from(tuple(ranges), counted):
+            raise InputError(
+                f"{self.folder / FILE}: does not count steps of '{printable(phase)}' that the checkpoint has made: it "
+                "is older than the checkpoint, or new; put back the one that was beside it, or train anew by "
+                "--overwrite"
+            )
 
     def covers(self, stretch: Stretch) -> bool:
         """Whether these steps are recorded already."""
@@ -242,3 +276,11 @@ class Spending:
                     "writable, and --resume"
                 ) from error
             self.unwritten = why
+
+
+def _run_in(folder: Path) -> str | None:
+    """Id of the private Run in a folder; None where none can be told."""
+    with suppress(InputError, OSError, ValueError):
+        path = folder / FILE
+        return read_json(path).get("run") if path.is_file() else None
+    return None

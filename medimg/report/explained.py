@@ -12,8 +12,10 @@ from medimg.report import pictures
 from medimg.report.missing import is_missing, missing
 from medimg.run import Run
 from medimg.style.pages import inlined
+from medimg.untrusted.arrays import read_arrays
 from medimg.untrusted.inside import Folder, lies_in
 from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.printable import printable
 
 _MOST_EXAMPLES = 8
 _NOTHING = {"picture": None, "overlay": None}
@@ -81,8 +83,10 @@ def _pair(path: Path, maps: dict[str, tuple[str, Path]]) -> dict:
 
 
 def _heat(path: Path) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as content:
-        return content["heatmap"]
+    try:
+        return read_arrays(path, ["heatmap"])["heatmap"]
+    except ValueError as error:
+        raise InputError(f"{path}: not readable as a heat map ({printable(error)}); explain the Run again") from error
 
 
 def maps_of(run: Run) -> dict[str, tuple[str, Path]]:

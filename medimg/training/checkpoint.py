@@ -12,8 +12,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from medimg import atomic
+from medimg.errors import InputError
 from medimg.training.progress import Progress
-from medimg.untrusted.json_file import read_json
+from medimg.untrusted.json_file import AGAIN, read_json
+from medimg.untrusted.printable import printable
 
 
 class Checkpoints:
@@ -34,10 +36,8 @@ class Checkpoints:
             history: rows of history.csv so far.
             **trackables: models and optimizers.
         """
-        # Phase and epoch in the name: a phase's end and the next one's start have the same epoch.
-        number = progress.total_epochs * 10 + progress.phase
         content = {"progress": progress.to_dict(), "history": history}
-        with _WholeFolder(self.folder / f"last-{number:06d}") as temporary:
+        with _WholeFolder(self.folder / f"last-{_number(progress):06d}") as temporary:
             tf.train.Checkpoint(**trackables).write(str(temporary / "variables"))
             (temporary / "state.json").write_text(json.dumps(content))
         for older in self._saved()[:-1]:
@@ -54,13 +54,27 @@ class Checkpoints:
         tf.train.Checkpoint(model=model).read(str(path)).expect_partial()
 
     def state(self) -> tuple[Progress, list[dict]] | None:
-        """Progress and history of the newest checkpoint, None when there is none."""
+        """Progress and history of the newest checkpoint, None when there is none.
+
+        Raises:
+            InputError: they can't be read, or are none.
+        """
         saved = self._saved()
         if not saved:
             return None
         # Before the first epoch nothing is best, and of a part without labels no measure is a number.
-        content = read_json(saved[-1] / "state.json", needed=("progress", "history"), allow_nan=True)
-        return Progress(**content["progress"]), content["history"]
+        path = saved[-1] / "state.json"
+        content = read_json(path, needed=("progress", "history"), allow_nan=True)
+        history = content["history"]
+        try:
+            progress = Progress.from_dict(content["progress"])
+            if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
+                raise ValueError("its history is none")
+            if _number(progress) != _number_of(path.parent):
+                raise ValueError("is of another epoch than its folder's name says")
+        except ValueError as error:
+            raise InputError(f"{path}: not a training's progress ({printable(error)}); {AGAIN}") from error
+        return progress, history
 
     def restore(self, **trackables) -> None:
         """Read the newest checkpoint's variables; the optimizer must be built."""
@@ -73,7 +87,17 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _saved(self) -> list[Path]:
-        return sorted(self.folder.glob("last-*"))
+        # By number: a million sorts before 999990 as text, and what is called otherwise is no checkpoint.
+        return sorted((path for path in self.folder.glob("last-*") if path.name[5:].isdecimal()), key=_number_of)
+
+
+def _number(progress: Progress) -> int:
+    """Phase and epoch in one: a phase's end and the next one's start have the same epoch."""
+    return progress.total_epochs * 10 + progress.phase
+
+
+def _number_of(folder: Path) -> int:
+    return int(folder.name[5:])
 
 
 class _WholeFolder:

@@ -172,6 +172,19 @@ class PrivateTraining:
             counted=False,
         )
 
+    def require_counted(self, history: list[dict]) -> None:
+        """Refuse a checkpoint whose epochs the ledger does not count.
+
+        Args:
+            history: rows of history.csv, of the epochs that it has made.
+
+        Raises:
+            InputError: the ledger is older, or gone.
+        """
+        for number, phase in enumerate(self.phases):
+            epochs = sum(row["phase"] == phase.name for row in history)
+            self.ledger.require_counted(phase.name, epochs * self._sampling(number).steps_per_pass)
+
     def complete(self) -> None:
         """The last step has been taken."""
         self.ledger.complete()

@@ -66,6 +66,26 @@ class Progress:
         """Whether the loss has not become better for so long that more epochs change nothing."""
         return bool(patience and self.waited >= patience)
 
+    @classmethod
+    def from_dict(cls, content: object) -> "Progress":
+        """From plain values of a checkpoint.
+
+        Raises:
+            ValueError: a value is missing, not known, or no progress's.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(content, dict) or set(content) != names:
+            raise ValueError("has other values")
+        progress = cls(**content)
+        for name, value in content.items():
+            kinds = {"finished": (bool,), "learning_rate": (int, float), "best": (int, float, type(None))}
+            if type(value) not in kinds.get(name, (int,)):
+                raise ValueError(f"'{name}' is of another kind")
+        numbers = [progress.phase, progress.epoch, progress.total_epochs, progress.waited, progress.plateau_waited]
+        if min(numbers) < 0 or progress.epoch > progress.total_epochs or not math.isfinite(progress.learning_rate):
+            raise ValueError("counts what can't be")
+        return progress
+
     def to_dict(self) -> dict:
         """Plain values."""
         return dataclasses.asdict(self)

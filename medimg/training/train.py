@@ -225,6 +225,7 @@ def _train(
     if config.is_private:
         privately = private.PrivateTraining(run, dataset, config, material, planned, lineage, start)
         planned = privately.phases
+        privately.require_counted(history)
     resumed = bool(history)
     if not resumed:
         progress.start_phase(0, planned[0].learning_rate)

@@ -89,6 +89,10 @@ class PrivateDiscriminator:
         """Write down steps first..last - 1, before they are run."""
         self.ledger.record(PHASE, first, last, self.mechanism)
 
+    def require_counted(self, steps: int) -> None:
+        """Refuse a checkpoint with more steps than the ledger counts."""
+        self.ledger.require_counted(PHASE, steps)
+
     def step(self, steps: Steps, cache: PixelCache, conditions: np.ndarray, fakes, number: int) -> dict:
         """Teach the discriminator once.
 

@@ -71,6 +71,8 @@ class Training:
             self.checkpoints.restore(**self.steps.trackables())
         size = self.plan.steps_per_epoch
         epochs = math.ceil(self.total / size)
+        if self.private:
+            self.private.require_counted(min(progress.total_epochs * size, self.total))
         for epoch in range(progress.total_epochs, epochs):
             last = min((epoch + 1) * size, self.total)
             history.append(self._epoch(epoch, epoch * size, last))

@@ -72,6 +72,7 @@ def judge(
     everything = load(synthetic, real)
     config.require_effect(of_data(everything.real.is_table))
     folder = report_folder.checked(synthetic, real, report)
+    report_folder.require_apart(everything.synthetic)
     with locked(folder):
         return _judged(everything, config, progress, folder)
 

@@ -4,8 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
+from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.lock import content
+from medimg.untrusted.inside import lies_in
 from medimg.untrusted.json_file import parse_json
 
 REPORT, JUDGEMENT, FIGURES = "report.html", "judgement.json", "figures"
@@ -47,6 +49,22 @@ def checked(synthetic: Path, real: Path, option: Path | None) -> Path:
     return folder
 
 
+def require_apart(dataset: Dataset) -> None:
+    """Refuse a synthetic Dataset whose images lie where `clear_earlier` would remove them.
+
+    Raises:
+        InputError: they do.
+    """
+    folder = dataset.root / _EARLIER[-1]
+    if dataset.is_table or not folder.is_dir() or not _is_judgement(dataset.root / JUDGEMENT):
+        return
+    if any(lies_in(path, [folder]) for path in dataset.paths(dataset.manifest)):
+        raise InputError(
+            f"{folder}: holds images of manifest.csv, and {JUDGEMENT} beside it says that it is an earlier judgement, "
+            f"which is removed when there is a new one; remove {JUDGEMENT}, or put the images elsewhere"
+        )
+
+
 def clear_earlier(synthetic: Path) -> None:
     """Take away the judgement that an earlier version wrote into the synthetic Dataset: this one replaces it.
 
@@ -86,6 +104,7 @@ def _others(folder: Path) -> list[str]:
 
 def _is_judgement(path: Path) -> bool:
     try:
-        return "verdict" in parse_json(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
+        return isinstance(found, dict) and "verdict" in found
     except (OSError, ValueError, TypeError):
         return False

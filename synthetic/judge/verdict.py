@@ -1,5 +1,6 @@
 """share, share-with-care or do-not-share, and why: the worst grade of all measures decides."""
 
+import math
 from collections.abc import Iterator
 
 from medimg.privacy import ledger
@@ -240,6 +241,14 @@ def guaranteed(subject: Subject) -> dict | None:
     epsilon = entry.get("epsilon") if isinstance(entry, dict) else None
     if isinstance(epsilon, dict):
         epsilon = epsilon.get("pld")
-    if not isinstance(epsilon, int | float):
+    if not _is_number(epsilon):
         return None
-    return {"epsilon": epsilon, "delta": entry.get("delta", 0.0), "unit": entry.get("unit", "patient")}
+    delta, unit = entry.get("delta", 0.0), entry.get("unit", "patient")
+    # A stranger's file may say anything; what is no guarantee is none.
+    if not _is_number(delta) or delta > 1 or unit not in ("patient", "client"):
+        return None
+    return {"epsilon": epsilon, "delta": delta, "unit": unit}
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf  # pyright: ignore[reportOperatorIssue]

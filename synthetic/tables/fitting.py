@@ -123,5 +123,6 @@ def fit(task: Task, private: PrivateTraining | None = None) -> Fitted:
         task.checkpoint,
         private.record if private else lambda first, last: None,
         task.progress,
+        private.require_counted if private else lambda steps: None,
     )
     return Fitted(task, encoding, targets, model, history)

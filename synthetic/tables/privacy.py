@@ -125,6 +125,10 @@ class PrivateTraining:
         """Write down steps that are about to be made."""
         self._ledger.record("train", first, last, self._mechanism)
 
+    def require_counted(self, steps: int) -> None:
+        """Refuse a checkpoint with more steps than the ledger counts."""
+        self._ledger.require_counted("train", steps)
+
     def class_weights(self, targets: np.ndarray, patients: np.ndarray, classes: int) -> np.ndarray:
         """How frequent the classes are, by noisy counts of patients; equal with `--class-mix equal`.
 

@@ -4,7 +4,6 @@ What is random is a function of (seed, epoch) alone, so a checkpoint holds netwo
 """
 
 import json
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,8 @@ import torch
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.draws.noise_seed import Secret
+from medimg.untrusted.arrays import read_arrays
+from medimg.untrusted.json_file import parse_json
 from synthetic.tables.private_step import PrivateSteps
 
 # Checkpoints of a training: often enough to lose little, seldom enough to cost little.
@@ -74,6 +75,7 @@ def train(
     checkpoint: Path | None = None,
     before: Callable[[int, int], None] = lambda first, last: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    resumed: Callable[[int], None] = lambda steps: None,
 ) -> pd.DataFrame:
     """Train a generator in place.
 
@@ -85,6 +87,7 @@ def train(
         checkpoint: file to keep the state in, and to resume from where it exists; None: none is kept.
         before: called with (first, last) steps, from 0, last excluded, before they are made.
         progress: called with epochs done and in all.
+        resumed: called with the steps that the checkpoint has.
 
     Returns:
         The mean losses, one row an epoch.
@@ -93,6 +96,7 @@ def train(
         InputError: the checkpoint can't be read, or a loss is no longer a number.
     """
     history = _resume(model, checkpoint)
+    resumed(len(history) * steps_per_epoch)
     every = max(1, epochs // CHECKPOINTS)
     for epoch in range(len(history), epochs):
         if epoch % every == 0:
@@ -134,9 +138,9 @@ def _resume(model: Generator, path: Path | None) -> list[dict]:
     if path is None or not path.is_file():
         return []
     try:
-        with np.load(path, allow_pickle=False) as file:
-            tensors = {name: torch.from_numpy(file[name]) for name in file.files if name != "history"}
-            history = json.loads(file["history"].tobytes())
+        arrays = read_arrays(path)
+        history = parse_json(arrays.pop("history").tobytes(), allow_nan=True)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         for name, network in model.networks.items():
             network.load_state_dict(_below(tensors, name))
         for name, optimizer in model.optimizers.items():
@@ -145,7 +149,9 @@ def _resume(model: Generator, path: Path | None) -> list[dict]:
                 number, _, what = key.partition("/")
                 state.setdefault(int(number), {})[what] = tensor
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (RuntimeError, KeyError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
+            raise ValueError("its history is none")
+    except (RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{path}: not a checkpoint of this training; start it anew with --overwrite") from error
     return history
 

@@ -172,7 +172,7 @@ def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, co
     if config.is_private:
         privacy = privacy_of(folder, dataset, clients, config, rounds, job.batch_size)
         steps, rounds = privacy.steps(PrivateGanSteps), privacy.rounds
-        watch = Watch(before=privacy.before_round, events=privacy.events)
+        watch = Watch(before=privacy.before_round, events=privacy.events, resumed=privacy.require_counted)
     saved = Checkpoints(folder / ROUNDS)
     trained = Averaged(Steps(gan, model.options, config.seed))
     interval = _rounds_between_grids(job, config)

@@ -130,10 +130,16 @@ class ClientsPrivacy:
 
     def before_round(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> None:
         """Write down what the clients are about to spend; of `federated.rounds.rounds.Watch`."""
+        self._recorded = self._ledger.record_sites(self._ranges(number, asked, work))
+
+    def require_counted(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> None:
+        """Refuse a checkpoint with a round that the ledger does not count; of `federated.rounds.rounds.Watch`."""
+        for name, steps in self._ranges(number, asked, work).items():
+            self._ledger.spending.require_counted(name, [steps])
+
+    def _ranges(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> dict[str, tuple[int, int]]:
         start = self.first + (number - 1) * self._steps
-        self._recorded = self._ledger.record_sites(
-            {name: (start, start + local_steps(self._steps, work.get(name, 1.0))) for name in asked}
-        )
+        return {name: (start, start + local_steps(self._steps, work.get(name, 1.0))) for name in asked}
 
     def events(self, number: int) -> dict:
         """What the audit log says of the round that was last written down."""

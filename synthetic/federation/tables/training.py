@@ -166,6 +166,7 @@ class _Federation:
         if self.privacy:
             size, first = self.privacy.sizes, self.privacy.first
             before = {"before": self.privacy.before_round, "events": self.privacy.events}
+            before |= {"resumed": self.privacy.require_counted}
         return average(
             TableEngine(models, job.steps, config.seed, first),
             [ClientData(name, "", number) for name, number in size.items()],

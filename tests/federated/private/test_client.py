@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -80,6 +81,27 @@ def test_the_ledger_counts_the_rounds_of_each_client(tmp_path, dataset):
     assert "every one that takes part" in text
     assert not any("patient of split 'train'" in text for text in told["assumptions"])
     assert private.summary()["unit"] == "client"
+
+
+def test_rounds_with_new_noise_are_not_made_twice(tmp_path, dataset):
+    """TFF's noise is new each time: neither an older checkpoint nor a copy of the Run makes rounds again uncounted."""
+    private = make(tmp_path, dataset)
+    for number in (1, 2, 3):
+        private.before_round(number, NAMES, {})
+    again = make(tmp_path, dataset)
+    again.require_counted(3, NAMES, {})
+    with pytest.raises(InputError, match="checkpoint"):
+        again.require_counted(4, NAMES, {})
+    # Killed in its last round, which nobody has seen.
+    again.before_round(3, NAMES, {})
+    with pytest.raises(InputError, match="is at round 1, and 3 are recorded"):
+        again.before_round(2, NAMES, {})
+    shutil.copytree(tmp_path / "run", tmp_path / "copy" / "run")
+    with pytest.raises(InputError, match=r"copy.run: is a copy of .*run"):
+        make(tmp_path / "copy", dataset)
+    # Moved, it is the only one.
+    shutil.rmtree(tmp_path / "run")
+    make(tmp_path / "copy", dataset).before_round(4, NAMES, {})
 
 
 def test_its_patients_pay_from_the_start(tmp_path, dataset):

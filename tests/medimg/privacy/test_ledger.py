@@ -325,3 +325,35 @@ def test_passes_are_counted_without_making_them():
             assert mechanism.event(ranges).count == len(touched)
     # A stranger's, of which a set would fill the memory.
     assert Mechanism.shuffle(3, 1.0).event([(0, 10**15)]).count == (10**15 + 2) // 3
+
+
+def test_a_ledger_older_than_the_checkpoint_counts_all_or_stops(tmp_path):
+    """privacy.json put back from a copy is mended by the Dataset's ledger; without that, no step is run uncounted."""
+    (tmp_path / "data").mkdir()
+    run, begun = tmp_path / "run", tmp_path / "begun.json"
+    made = reserved(run, tmp_path / "data")
+    made.record("train", 0, 100, MECHANISM)
+    begun.write_bytes((run / "privacy.json").read_bytes())
+    made.record("train", 100, 200, MECHANISM)
+    (run / "privacy.json").write_bytes(begun.read_bytes())
+    again = reserved(run, tmp_path / "data")
+    again.require_counted("train", 200)
+    again.record("train", 200, 300, MECHANISM)
+    assert again.complete() == poisson_epsilon(300)
+    # Neither file knows of them.
+    (tmp_path / "data" / "privacy_ledger.jsonl").unlink()
+    (run / "privacy.json").write_bytes(begun.read_bytes())
+    for lost in (False, True):
+        if lost:
+            (run / "privacy.json").unlink()
+        older = reserved(run, tmp_path / "data")
+        with pytest.raises(InputError, match=r"privacy\.json: does not count steps of 'train'.*put back"):
+            older.require_counted("train", 300)
+        with pytest.raises(InputError, match="does not count steps"):
+            older.record("train", 200, 300, MECHANISM)
+
+
+def reserved(folder: Path, dataset: Path) -> Ledger:
+    made = ledger(folder, dataset)
+    made.reserve(lambda noise, previous: [("train", MECHANISM, 300)])
+    return made

@@ -3,8 +3,10 @@
 import json
 import math
 
+import pytest
 import tensorflow as tf
 
+from medimg.errors import InputError
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.progress import Progress
 
@@ -18,3 +20,38 @@ def test_measures_that_are_no_number_come_back(tmp_path):
     again, rows = checkpoints.state()
     assert json.dumps(again.to_dict()) == json.dumps(progress.to_dict())
     assert json.dumps(rows) == json.dumps(history)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"progress": {"epoch": -3}},
+        {"progress": {"epoch": "1"}},
+        {"progress": {"learning_rate": math.nan}},
+        {"progress": {"total_epochs": 2}},
+        {"progress": {"more": 1}},
+        {"progress": [], "history": []},
+        {"history": {"loss": 1}},
+        {"history": [1]},
+    ],
+)
+def test_a_progress_that_nobody_made_is_refused_by_name(tmp_path, change):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(Progress(epoch=1, total_epochs=1), [{"loss": 0.5}], weight=tf.Variable(1.0))
+    path = tmp_path / "last-000010" / "state.json"
+    content = json.loads(path.read_text())
+    for name, value in change.items():
+        content[name] = {**content[name], **value} if isinstance(value, dict) and name == "progress" else value
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"state\.json: not a training's progress"):
+        checkpoints.state()
+
+
+def test_the_newest_checkpoint_is_kept_beside_what_is_none(tmp_path):
+    """A folder that sorts behind it is neither taken for it nor the reason to remove it."""
+    checkpoints = Checkpoints(tmp_path)
+    (tmp_path / "last-notes").mkdir()
+    for epoch in (99_999, 100_000):
+        checkpoints.save(Progress(epoch=1, total_epochs=epoch), [], weight=tf.Variable(1.0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last-1000000", "last-notes"]
+    assert checkpoints.state()[0].total_epochs == 100_000
