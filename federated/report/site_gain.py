@@ -23,7 +23,7 @@ from medimg.evaluation.exact_differences import counted_for_difference
 from medimg.evaluation.holm import holm
 from medimg.evaluation.intervals import LEVEL, Measured, cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import LOWER_IS_BETTER, METRICS
-from medimg.evaluation.mover import mean_of, wider
+from medimg.evaluation.mover import mean_of, with_parts
 from medimg.evaluation.predictions import Predictions
 
 FEDERATED = "federated"
@@ -175,12 +175,8 @@ def _mean_of_sites(
     for model in places[0]["values"]:
         draws[model] = np.mean([resampled[i][model] for i in measured_sites], axis=0)
         value = float(np.mean([places[i]["values"][model]["value"] for i in measured_sites]))
-        interval = percentile_interval(draws[model])
         estimates = [places[i]["values"][model] for i in measured_sites]
-        if interval.is_flat or any("interval" in one for one in estimates):
-            # Sites are of different patients: where one's own interval is not the bootstrap's, nor is that of the mean.
-            interval = wider(interval, mean_of(estimates))
-        values[model] = interval.around(value)
+        values[model] = with_parts(percentile_interval(draws[model]), estimates, mean_of).around(value)
     sites = [places[i] for i in measured_sites]
     entry = {
         "name": MEAN,

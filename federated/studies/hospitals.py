@@ -13,7 +13,7 @@ from medimg.data.dataset import Dataset
 from medimg.evaluation.exact import bounded
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
-from medimg.evaluation.mover import mean_of, wider
+from medimg.evaluation.mover import mean_of, with_parts
 from medimg.evaluation.predictions import Predictions
 from medimg.studies.steps import Inputs
 
@@ -81,13 +81,10 @@ def measured(bench: Bench, decided: Predictions, resamples: int) -> dict:
         pairs = zip(_MEASURED, values[-1], strict=True)
         sites[name] = {"n": len(patients), **{metric: None if np.isnan(v) else float(v) for metric, v in pairs}}
     means, drawn = _mean_over_sites(values), _mean_over_sites(draws)
-    content = {}
-    for column, metric in enumerate(_MEASURED):
-        interval = percentile_interval(drawn[:, column])
-        if interval.is_flat or any("interval" in one for one in own[metric]):
-            # Of sites whose own intervals are not the bootstrap's.
-            interval = wider(interval, mean_of(own[metric]))
-        content[metric] = interval.around(means[column])
+    content = {
+        metric: with_parts(percentile_interval(drawn[:, column]), own[metric], mean_of).around(means[column])
+        for column, metric in enumerate(_MEASURED)
+    }
     return {**content, "sites": sites}
 
 

@@ -19,6 +19,7 @@ from medimg.evaluation.auroc_interval import auroc_interval
 from medimg.evaluation.few_faults import FEW, SHARES, is_of_few
 from medimg.evaluation.intervals import LEVEL, Interval
 from medimg.evaluation.metrics import METRICS, OneVsRest
+from medimg.evaluation.mover import wider
 from medimg.evaluation.predictions import Predictions
 
 
@@ -78,8 +79,7 @@ def bounded_share(interval: Interval, share: float, n: int, few: bool = False) -
     """
     if interval.low is None or interval.high is None or (not interval.is_flat and not few):
         return interval
-    low, high = clopper_pearson(share, n)
-    return Interval(min(low, interval.low), max(high, interval.high), interval.left_out)
+    return wider(interval, Interval(*clopper_pearson(share, n)))
 
 
 NOTE = (
@@ -174,7 +174,7 @@ def _of_few(
     bounds = [_between(half, share, one, patients, error) for (half, one), share in zip(few, shares, strict=True)]
     low, high = np.transpose(bounds)
     if len(parts) == 1:
-        return Interval(min(interval.low, low[0]), max(interval.high, high[0]), interval.left_out)
+        return wider(interval, Interval(*bounds[0]))
     summed = math.hypot if apart else lambda *gaps: sum(gaps)
     below, above = (summed(*gaps) / len(parts) for gaps in (shares - low, high - shares))
     below, above = math.hypot(value - interval.low, below), math.hypot(interval.high - value, above)

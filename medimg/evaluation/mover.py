@@ -4,7 +4,7 @@ MOVER: Zou and Donner, Construction of confidence limits about effect measures, 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,6 +28,17 @@ def mean_of(each: Sequence[dict]) -> Interval:
     value, low, high = np.array([[one["value"], one["low"], one["high"]] for one in each], float).T
     mean, below, above = value.mean(), math.hypot(*(value - low)), math.hypot(*(high - value))
     return Interval(float(mean - below / len(each)), float(mean + above / len(each)))
+
+
+def with_parts(interval: Interval, parts: Sequence[dict], of: Callable[[Sequence[dict]], Interval]) -> Interval:
+    """The bootstrap's interval of what is made of parts; where one's own is not the bootstrap's, the further ends.
+
+    Args:
+        interval: the bootstrap's.
+        parts: of different patients, each {"value", "low", "high"}, with "interval" as of `medimg.evaluation.exact`.
+        of: what parts' own intervals come to, as `mean_of`.
+    """
+    return wider(interval, of(parts)) if interval.is_flat or any("interval" in one for one in parts) else interval
 
 
 def wider(interval: Interval, other: Interval) -> Interval:

@@ -8,7 +8,7 @@ import pandas as pd
 from medimg.errors import InputError
 from medimg.evaluation.intervals import cluster_bootstrap, percentile_interval
 from medimg.evaluation.metrics import METRICS
-from medimg.evaluation.mover import difference_of, wider
+from medimg.evaluation.mover import difference_of, with_parts
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.summary import FEW, summarise_groups
 from medimg.style.words import interval
@@ -147,10 +147,7 @@ def _gaps(predictions: Predictions, groups: np.ndarray, measured: dict, patients
             return one - other
 
         drawn = cluster_bootstrap(difference, patients, resamples, seed) if resamples else np.empty(0)
-        interval = percentile_interval(drawn)
         pair = measured[best][metric], measured[worst][metric]
-        if interval.is_flat or any("interval" in one for one in pair):
-            # Groups are of different patients: where one's own interval is not the bootstrap's, nor is that of the gap.
-            interval = wider(interval, difference_of(*pair))
+        interval = with_parts(percentile_interval(drawn), pair, lambda both: difference_of(*both))
         gaps[metric] = {**interval.around(defined[best] - defined[worst]), "best": best, "worst": worst}
     return gaps
