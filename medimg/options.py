@@ -88,6 +88,11 @@ class Config:
         names = self.given() if self.given_names is None else self.given_names
         return [field.name for field in dataclasses.fields(self) if field.name in names]
 
+    def is_open(self, *names: str) -> bool:
+        """Whether none of these options is given, nor other than usual."""
+        usual, given = type(self)(), self.names_given()
+        return all(getattr(self, name) == getattr(usual, name) and name not in given for name in names)
+
     @classmethod
     def conditions(cls, field: dataclasses.Field, on_itself: bool = False) -> list[str]:
         """What must hold for an option to do anything; with those that its own value decides, or without."""

@@ -51,8 +51,7 @@ class ModelOptions(Config):
 
     def model_of(self, is_table: bool) -> dict[str, tuple[str, str]]:
         """Where the data are a table and nobody names a model: `model` -> (which, why)."""
-        usual = self.model == type(self)().model and "model" not in self.names_given()
-        return {"model": ("logistic", "the data are a table")} if is_table and usual else {}
+        return {"model": ("logistic", "the data are a table")} if is_table and self.is_open("model") else {}
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,12 @@ def _kind(config: TrainConfig, is_table: bool) -> dict[str, tuple]:
     """In the place of usual models and layers that no private training can have."""
     if is_table:
         return (
-            {"model": ("logistic", "has the fewest weights that noise is added to")} if _open(config, "model") else {}
+            {"model": ("logistic", "has the fewest weights that noise is added to")} if config.is_open("model") else {}
         )
-    if _open(config, "model", "model_arg", "freeze", "norm") and (backbone := _at_hand(config)):
+    if config.is_open("model", "model_arg", "freeze", "norm") and (backbone := _at_hand(config)):
         return _head_of(backbone)
     from_scratch = (config.weights, config.freeze) == ("none", "none")
-    is_open = from_scratch and _open(config, "norm") and config.model not in _WITHOUT_LAYERS
+    is_open = from_scratch and config.is_open("norm") and config.model not in _WITHOUT_LAYERS
     return {"norm": ("group", "that of a batch mixes patients")} if is_open else {}
 
 
@@ -61,16 +61,10 @@ def _values(by_rule: dict[str, tuple]) -> dict:
     return {name: value for name, (value, _) in by_rule.items()}
 
 
-def _open(config: TrainConfig, *names: str) -> bool:
-    """Whether none of them is given, nor other than usual."""
-    usual, given = TrainConfig(), config.names_given()
-    return all(getattr(config, name) == getattr(usual, name) and name not in given for name in names)
-
-
 def _at_hand(config: TrainConfig) -> Backbone | None:
     """The largest of ImageNet's weights in the folder of `--weights`, or of this machine's store if none is given."""
     place = Path(config.weights)
-    if not _open(config, "weights") and (not place.is_dir() or run_of(config.weights)):
+    if not config.is_open("weights") and (not place.is_dir() or run_of(config.weights)):
         return None
     fitting = (one for one in backbones(config.weights) if family(one.family).minimum_size <= config.image_size)
     return next((one for one in fitting if one.is_of_imagenet), None)
