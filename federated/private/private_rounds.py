@@ -64,7 +64,7 @@ class PrivateRounds(ABC):
         Raises:
             InputError: the ledger is older than the checkpoint, or gone.
         """
-        self.ledger.require_sites_counted(self._ranges(number, participants, work))
+        self.ledger.spending.require_sites_counted(self._ranges(number, participants, work))
 
     @abstractmethod
     def _ranges(self, number: int, participants: Sequence[str], work: dict[str, float]) -> dict[str, tuple[int, int]]:

@@ -128,11 +128,6 @@ class Ledger:
         """Refuse a checkpoint with more steps of a phase than are recorded (`Spending.require_counted`)."""
         self.spending.require_counted(phase, [(0, steps)])
 
-    def require_sites_counted(self, ranges: Mapping[str, tuple[int, int]]) -> None:
-        """The same of sites; ranges as of `record_sites`."""
-        for name, steps in ranges.items():
-            self.spending.require_counted(name, [steps])
-
     def record_sites(self, ranges: Mapping[str, tuple[int, int]]) -> dict:
         """Write down steps of some sites; call it before they are asked for.
 

@@ -7,7 +7,7 @@ the id of the Run that made them.
 """
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +222,11 @@ class Spending:
                 "is older than the checkpoint, or new; put back the one that was beside it, or train anew by "
                 "--overwrite"
             )
+
+    def require_sites_counted(self, ranges: Mapping[str, tuple[int, int]]) -> None:
+        """The same of sites, by their names."""
+        for name, steps in ranges.items():
+            self.require_counted(name, [steps])
 
     def covers(self, stretch: Stretch) -> bool:
         """Whether these steps are recorded already."""

@@ -134,7 +134,7 @@ class ClientsPrivacy:
 
     def require_counted(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> None:
         """Refuse a checkpoint with a round that the ledger does not count; of `federated.rounds.rounds.Watch`."""
-        self._ledger.require_sites_counted(self._ranges(number, asked, work))
+        self._ledger.spending.require_sites_counted(self._ranges(number, asked, work))
 
     def _ranges(self, number: int, asked: Sequence[str], work: Mapping[str, float]) -> dict[str, tuple[int, int]]:
         start = self.first + (number - 1) * self._steps
