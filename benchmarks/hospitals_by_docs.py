@@ -4,9 +4,10 @@ Commands, units and the policy are taken from the page itself and carried out in
 to its reader is chosen here: addresses and data. A machine is a network namespace on one
 switch, with an /etc, a /var/lib, an /opt and a /srv of its own, so that its user medimg is its own, too. There is no
 systemd in it: units are read (`systemd-analyze verify` takes them) and their ExecStart is started by their User in
-their WorkingDirectory, and started anew as `systemctl restart` would.
+their WorkingDirectory, and started anew as `systemctl restart` would. Every machine has a ufw that holds back whatever
+comes, and at the hospitals what goes out too, until the page's lines are said.
 
-Root alone: `sudo .venv/bin/python -m benchmarks.hospitals_by_docs`.
+Root alone, with iproute2 and ufw: `sudo .venv/bin/python -m benchmarks.hospitals_by_docs`.
 """
 
 import os
@@ -192,10 +193,31 @@ def listening(machine: Machine) -> str:
     return ", ".join(sorted(open_to_others)) or "none"
 
 
+def reached(machine: Machine, port: int = 9092) -> bool:
+    """Whether TCP leads from it to a port of the link's machine."""
+    probe = f"timeout 3 bash -c '< /dev/tcp/link.example.org/{port}' 2> /dev/null && echo yes || echo no"
+    return machine.run(probe).strip() == "yes"
+
+
+def opened(link: Machine, sites: list[Machine]) -> str:
+    """The page's lines for a firewall, one after the other; who reaches the link after each."""
+    steps = [f"{sum(map(reached, sites))} of {len(sites)} before"]
+    for site in sites:
+        link.run(block("ufw allow proto").replace("192.0.2.10", site.address))
+    steps.append(f"{sum(map(reached, sites))} with the link's lines")
+    for number, site in enumerate(sites, 1):
+        site.run(block("ufw allow out").replace("192.0.2.1", link.address))
+        steps.append(f"{sum(map(reached, sites))} with {number} of the sites'")
+    steps.append(f"{sum(reached(site, port) for site in sites for port in (9091, 9093))} reach its neighbours")
+    return ", ".join(steps)
+
+
 def walk(machines: dict[str, Machine]):
     """The page's steps; yields what each came to."""
     link, sites = machines[LINK], [machines[name] for name in HOSPITALS]
     for machine in machines.values():
+        outwards = "allow" if machine is link else "deny"
+        machine.run(f"ufw default deny incoming; ufw default {outwards} outgoing; ufw --force enable")
         machine.run(block("useradd"))
     yield "user and folder", machines["paris"].run(f"stat -c '%U %a' {HOME}").strip()
     for site in sites:
@@ -205,6 +227,7 @@ def walk(machines: dict[str, Machine]):
     link.enable(block("federate link --out link"))
     ready_line = link.until("sites need")
     yield "link", ready_line.replace(f"{HOME}/", "")
+    yield "ufw", opened(link, sites)
     unit = block("federate site --data /srv/heart")
     policy = block("sites: [paris.pub, rome.pub]\n")
     link.until("lasts until")

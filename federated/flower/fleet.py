@@ -7,19 +7,21 @@ same protocol and key in the process that answers: a bundle is never asked for, 
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.client.grpc_rere_client.connection import grpc_request_response
 from flwr.common import ConfigRecord, Message, RecordDict
-from flwr.common.inflatable import get_all_nested_objects, get_object_tree, iterate_object_tree
-from flwr.common.inflatable_utils import inflate_object_from_contents, pull_objects, push_objects
+from flwr.common.inflatable import get_all_nested_objects, get_object_tree
+from flwr.common.inflatable_utils import push_objects
 from flwr.common.retry_invoker import RetryInvoker, _make_simple_grpc_retry_invoker, exponential
 from flwr.common.typing import RunNotRunningException
 
 from federated.flower import certificates
+from federated.flower.arriving import Arriving
 from medimg.errors import InputError
 
 # The one record and the one entry of a message.
@@ -85,6 +87,12 @@ class Fleet:
 
     def __init__(self, functions: tuple):
         self.node_id, self._receive, self._send, _, _, self._pull, self._push, self._confirm = functions
+        self._arriving: dict[str, Arriving] = {}
+
+    @property
+    def expects(self) -> bool:
+        """Whether a message was told of whose parts are not all there."""
+        return bool(self._arriving)
 
     def receive(self) -> tuple[Message, bytes | None] | None:
         """The next message and what it carries; None: there is none.
@@ -93,25 +101,20 @@ class Fleet:
             LinkLostError: the link is away.
         """
         with _told():
-            received = self._receive()
-            if received is None:
-                return None
-            message, tree = received
-            run, name = message.metadata.run_id, message.metadata.message_id
-            ids = [one.object_id for one in iterate_object_tree(tree)]
-            try:
-                contents = pull_objects(ids, pull_object_fn=lambda object_id: self._pull(run, object_id))
-                self._confirm(run, name)
-                whole = inflate_object_from_contents(name, contents)
-            except (grpc.RpcError, RunNotRunningException):
-                raise
-            except Exception:
-                # Whatever whoever has the link put in the place of a message.
-                return None
-            if not isinstance(whole, Message):
-                return None
-            whole.metadata.__dict__["_message_id"] = name
-            return whole, content_of(whole)
+            if received := self._receive():
+                message, tree = received
+                run, name = message.metadata.run_id, message.metadata.message_id
+                pull, confirm = partial(self._pull, run), partial(self._confirm, run)
+                self._arriving[name] = Arriving(name, tree, pull, confirm)
+            for name, one in list(self._arriving.items()):
+                # Whatever becomes of it: what can't be read, or is of a run that has ended, is not tried again.
+                del self._arriving[name]
+                with suppress(RunNotRunningException, ValueError):
+                    whole = one.whole()
+                    if whole is not None:
+                        return whole, content_of(whole)
+                    self._arriving[name] = one
+        return None
 
     def answer(self, message: Message, raw: bytes) -> None:
         """Send the answer to a message.

@@ -16,11 +16,15 @@ import grpc
 from flwr.common import Message
 from flwr.common.grpc import create_channel
 from flwr.common.heartbeat import HeartbeatSender, get_grpc_app_heartbeat_fn
+from flwr.common.inflatable_protobuf_utils import (
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+)
 from flwr.common.record import ConfigRecord
 from flwr.common.retry_invoker import _wrap_stub
 from flwr.common.serde import config_record_to_proto, fab_to_proto, run_status_to_proto, user_config_to_proto
 from flwr.common.typing import Fab, RunNotRunningException, RunStatus
-from flwr.proto.appio_pb2 import PullAppInputsRequest, RequestTokenRequest
+from flwr.proto.appio_pb2 import PullAppInputsRequest, PullAppMessagesRequest, RequestTokenRequest
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
     RegisterNodeRequest,
@@ -32,6 +36,7 @@ from flwr.proto.run_pb2 import UpdateRunStatusRequest
 from flwr.server.grid.grpc_grid import GrpcGrid
 
 from federated.flower import certificates
+from federated.flower.arriving import Arriving
 from federated.flower.fleet import KIND, content_of, quiet, record, retrying, split
 from federated.flower.keys import Party
 from medimg.errors import InputError
@@ -161,7 +166,7 @@ class Grid:
 
     def __init__(self, address: str, certificate: Path):
         quiet()
-        self.address, self._open = address, ExitStack()
+        self.address, self._open, self._arriving = address, ExitStack(), dict[str, Arriving]()
         self._control = self._open.enter_context(control(address, certificate))
         run = self._control.start_run()
         host, port = split(address)
@@ -203,7 +208,7 @@ class Grid:
         Raises:
             InputError: the link is lost.
         """
-        self._again.max_time = patience
+        self._again.max_time, self._arriving = patience, {}
         with self._lost():
             answers, away, left, looked = {}, {}, set(requests), time.monotonic()
             waiting = self._pushed(requests)
@@ -240,16 +245,25 @@ class Grid:
         return {name: node for name, node in zip(sent, requests, strict=True) if name}
 
     def _pulled(self, name: str) -> list:
-        """The content of the answer to one message, where it is there; one at a time, as each is another party's."""
+        """The content of the answer to one message, where all of it is there; each is another party's."""
+        run, stub, node = self._grid.run.run_id, self._grid._stub, self._grid.node
+        if name not in self._arriving:
+            # The link tells of an answer once.
+            told = stub.PullMessages(PullAppMessagesRequest(message_ids=[name], run_id=run))
+            for head, tree in zip(told.messages_list, told.message_object_trees, strict=True):
+                pull = make_pull_object_fn_protobuf(stub.PullObject, node, run)
+                confirm = make_confirm_message_received_fn_protobuf(stub.ConfirmMessageReceived, node, run)
+                self._arriving[name] = Arriving(head.metadata.message_id, tree, pull, confirm)
+        arriving = self._arriving.pop(name, None)
         try:
-            messages = list(self._grid.pull_messages([name]))[:1]
-        except (grpc.RpcError, RunNotRunningException):
-            raise
-        except Exception:
-            # Whatever a node put in the place of a message.
+            message = arriving and arriving.whole()
+        except ValueError:
             return [None]
+        if message is None:
+            self._arriving |= {name: arriving} if arriving else {}
+            return []
         # An error is Flower's own: the node went away with the request.
-        return [LOST if message.has_error() else content_of(message) for message in messages]
+        return [LOST if message.has_error() else content_of(message)]
 
     @contextmanager
     def _lost(self) -> Iterator[None]:

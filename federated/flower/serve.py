@@ -94,7 +94,8 @@ def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> No
                 say(f"not answered: {error}")
                 answer = b""
             fleet.answer(message, answer)
-        time.sleep(max(pause, _BUSY if time.monotonic() - last < _QUIET else _IDLE))
+        busy = fleet.expects or time.monotonic() - last < _QUIET
+        time.sleep(max(pause, _BUSY if busy else _IDLE))
 
 
 def _due(messages: list[tuple]) -> list[tuple]:

@@ -800,18 +800,28 @@ def test_a_plan_of_privacy_is_of_numbers_that_an_account_can_have(name, values):
 
 
 def test_junk_at_the_link_ends_neither_side(monkeypatch):
-    from flwr.proto.message_pb2 import ObjectTree
+    from flwr.proto.appio_pb2 import PullAppMessagesResponse
+    from flwr.proto.message_pb2 import ObjectTree, PullObjectResponse
 
-    from federated.flower import fleet, grid
+    from federated.flower import arriving, fleet, grid
 
-    monkeypatch.setattr(fleet, "inflate_object_from_contents", _raising)
+    monkeypatch.setattr(arriving, "inflate_object_from_contents", _raising)
     message = SimpleNamespace(metadata=SimpleNamespace(run_id=1, message_id="m"))
     tree, nothing = ObjectTree(object_id="m"), lambda *_: None
     received = fleet.Fleet((1, lambda: (message, tree), nothing, None, None, lambda *_: b"", nothing, nothing))
     assert received.receive() is None
+    assert not received.expects
     # A site's own junk is no answer of its, and the others' are taken.
+    told = PullAppMessagesResponse()
+    told.messages_list.add().metadata.message_id = "m"
+    told.message_object_trees.append(tree)
+    stub = SimpleNamespace(
+        PullMessages=lambda _: told,
+        PullObject=lambda _: PullObjectResponse(object_found=True, object_available=True),
+        ConfirmMessageReceived=nothing,
+    )
     here = grid.Grid.__new__(grid.Grid)
-    here._grid = SimpleNamespace(pull_messages=_raising)
+    here._grid, here._arriving = SimpleNamespace(_stub=stub, node=None, run=SimpleNamespace(run_id=1)), {}
     assert here._pulled("m") == [None]
 
 
