@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from medimg.serving import parity
-from tests import proofs
+from tests import proofs, turns
 from tests.datasets import write_dataset, write_table
 from tests.exhaustive import is_exhaustive
 
@@ -23,7 +23,11 @@ gc.set_threshold(200_000, 20, 100)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    turn = turns.named()
     for item in items:
+        if turns.waits(item.nodeid, turn):
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.another_turn)
         if is_exhaustive(item.nodeid):
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.exhaustive)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from medimg.config import TrainConfig
 from medimg.errors import InputError
 from medimg.models.blocks import blocks, freeze
+from medimg.training.adam import Adam, AdamW
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def prepare(model: tf.keras.Model, phase: Phase) -> None:
 def optimizer(name: str, learning_rate: float) -> tf.keras.optimizers.Optimizer:
     """A Keras optimizer by its option name."""
     build = {
-        "adam": tf.keras.optimizers.Adam,
-        "adamw": tf.keras.optimizers.AdamW,
+        "adam": Adam,
+        "adamw": AdamW,
         "sgd": tf.keras.optimizers.SGD,
         "momentum": lambda rate: tf.keras.optimizers.SGD(rate, momentum=0.9),
         "rmsprop": tf.keras.optimizers.RMSprop,

@@ -6,6 +6,7 @@ own, sets the weights that it is sent and sends back what they became.
 
 import tensorflow as tf
 
+from medimg.training.adam import Adam
 from synthetic.config import ImageSynthesisOptions
 from synthetic.images.augmentation import augment, augment_apart
 from synthetic.images.losses import fake_losses, generator_losses, real_losses, squared_slopes
@@ -29,9 +30,8 @@ class Steps:
 
     def __init__(self, gan: Gan, options: ImageSynthesisOptions, seed: int):
         self.gan, self.options, self.seed = gan, options, seed
-        adam = tf.keras.optimizers.Adam
-        self.generator_optimizer = adam(options.generator_learning_rate, **BETAS)
-        self.discriminator_optimizer = adam(options.discriminator_learning_rate, **BETAS)
+        self.generator_optimizer = Adam(options.generator_learning_rate, **BETAS)
+        self.discriminator_optimizer = Adam(options.discriminator_learning_rate, **BETAS)
         self.generator_optimizer.build(gan.generator.trainable_variables)
         self.discriminator_optimizer.build(gan.discriminator.trainable_variables)
         spectral = options.regularise == "spectral"

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.models.build import build
+from medimg.training.adam import Adam
 from medimg.training.features import forward_function
 from medimg.training.losses import loss_for
 from medimg.training.randomness import use_generators
@@ -35,7 +36,7 @@ def fit_predict(
         "baseline_cnn", images.shape[1], images.shape[3], classes, model_arg={"width": WIDTH, "stages": stages}
     )
     model.compile(
-        tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
+        Adam(tf.keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
         loss_for("multilabel" if multilabel else "categorical"),
     )
     generator = np.random.default_rng(seed)
