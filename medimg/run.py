@@ -78,15 +78,16 @@ class Run:
         """Open an existing Run.
 
         Raises:
-            InputError: the folder is not a Run, or holds a link that leads out of it.
+            InputError: the folder is not a Run, is damaged, or holds a link that leads out of it.
         """
         path = Path(root) / "config.yaml"
         if not path.is_file():
             raise InputError(f"{root}: not a Run (no config.yaml); 'medimg train' makes one")
         require_own_files(Path(root))
         config = read_yaml(path)
-        if not isinstance(config, dict) or not {"data", "options"} <= set(config):
-            raise InputError(f"{path}: 'data' or 'options' is missing")
+        for name, kind in (("data", str), ("command", str), ("options", dict)):
+            if not isinstance(config, dict) or not isinstance(config.get(name), kind):
+                raise InputError(f"{path}: '{name}' is missing, or of another kind; restore it, or make the Run anew")
         return cls(Path(root), config)
 
     def dataset(self) -> Dataset:

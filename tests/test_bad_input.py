@@ -75,12 +75,25 @@ def test_a_result_goes_into_no_run_or_dataset(tmp_path, line, taken):
     """Where its files would come among theirs, or replace them."""
     data = write_dataset(tmp_path / "data", n=6)
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump({"data": str(data.root), "options": {}}))
+    config = {"command": "train", "data": str(data.root), "options": {}}
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
     (tmp_path / "run" / "model.json").write_text(json.dumps({"task": data.task, "classes": list(data.classes)}))
     before = sorted(tmp_path.rglob("*"))
     words = line.format(data=data.root, run=tmp_path / "run").split()
     refused(medimg(*words, "--out", tmp_path / taken), f"{taken}: is a Run or a Dataset; give another folder")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"command": None}, {"command": ["train"]}, {"options": []}, {"data": 1}, {"data": None}]
+)
+def test_a_run_without_its_command_data_or_options_is_refused_by_name(tmp_path, change):
+    config = {"command": "train", "data": ".", "options": {}} | change
+    kept = {name: value for name, value in config.items() if value is not None}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(kept))
+    words = f"config.yaml: '{next(iter(change))}' is missing, or of another kind"
+    for line in (["evaluate", tmp_path], ["report", tmp_path], ["compare", tmp_path, tmp_path]):
+        refused(medimg(*line), words)
 
 
 def test_made_patients_are_no_model(tmp_path):

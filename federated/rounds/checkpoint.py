@@ -1,11 +1,13 @@
 """A federated training's checkpoints: one after every round, whole or not there."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from federated.engine.state import State
 from medimg import atomic
-from medimg.untrusted.json_file import read_json
+from medimg.errors import InputError
+from medimg.untrusted.json_file import AGAIN, read_json
+from medimg.untrusted.printable import printable
 
 
 @dataclass
@@ -42,6 +44,26 @@ class Progress:
         elif self.may_go_on:
             self.stopped = ""
 
+    @classmethod
+    def from_dict(cls, content: dict) -> "Progress":
+        """From a file's values.
+
+        Raises:
+            ValueError: a value is missing, not known, or no progress's.
+        """
+        if set(content) != {of.name for of in fields(cls)}:
+            raise ValueError("has other values")
+        progress = cls(**content)
+        for name, default in asdict(cls()).items():
+            kinds = (int, float, type(None)) if name == "best_loss" else (type(default),)
+            if type(content[name]) not in kinds:
+                raise ValueError(f"'{name}' is of another kind")
+        if not all(isinstance(row, dict) for row in progress.history):
+            raise ValueError("its history is none")
+        if min(progress.best_round, progress.waited) < 0 or progress.best_round > progress.round:
+            raise ValueError("counts what can't be")
+        return progress
+
 
 class Checkpoints:
     """States by round in one folder; `progress.json` is written last and says which of them count.
@@ -71,7 +93,12 @@ class Checkpoints:
         path = self.folder / "progress.json"
         if not path.is_file():
             return None
-        progress = Progress(**read_json(path))
+        try:
+            progress = Progress.from_dict(read_json(path))
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: not a federated training's progress ({printable(error)}); {AGAIN}") from error
         best = State.load(self._state(progress.best_round)) if progress.best_round else None
         return State.load(self._state(progress.round)), best, progress
 

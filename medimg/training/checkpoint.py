@@ -49,9 +49,12 @@ class Checkpoints:
             tf.train.Checkpoint(model=model).write(str(temporary / "variables"))
 
     def load_best(self, model: tf.keras.Model, phase: int) -> None:
-        """Read the phase's best weights into the model."""
-        path = self.folder / f"best-{phase}" / "variables"
-        tf.train.Checkpoint(model=model).read(str(path)).expect_partial()
+        """Read the phase's best weights into the model.
+
+        Raises:
+            InputError: they are damaged, or another model's.
+        """
+        _read(self.folder / f"best-{phase}" / "variables", model=model)
 
     def state(self) -> tuple[Progress, list[dict]] | None:
         """Progress and history of the newest checkpoint, None when there is none.
@@ -77,10 +80,12 @@ class Checkpoints:
         return progress, history
 
     def restore(self, **trackables) -> None:
-        """Read the newest checkpoint's variables; the optimizer must be built."""
-        path = self._saved()[-1] / "variables"
-        status = tf.train.Checkpoint(**trackables).read(str(path))
-        status.assert_existing_objects_matched()
+        """Read the newest checkpoint's variables; the optimizer must be built.
+
+        Raises:
+            InputError: they are damaged, or another training's.
+        """
+        _read(self._saved()[-1] / "variables", **trackables)
 
     def clear(self) -> None:
         """Remove all of them: the training is complete."""
@@ -89,6 +94,19 @@ class Checkpoints:
     def _saved(self) -> list[Path]:
         # By number: a million sorts before 999990 as text, and what is called otherwise is no checkpoint.
         return sorted((path for path in self.folder.glob("last-*") if path.name[5:].isdecimal()), key=_number_of)
+
+
+def _read(path: Path, **trackables) -> None:
+    """Read variables that are all there.
+
+    Raises:
+        InputError: they are not, or of other shapes.
+    """
+    try:
+        tf.train.Checkpoint(**trackables).read(str(path)).assert_existing_objects_matched()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        reason = printable(" ".join(str(error).split()), 200)
+        raise InputError(f"{path}: not the weights of this training, or damaged ({reason}); {AGAIN}") from error
 
 
 def _number(progress: Progress) -> int:

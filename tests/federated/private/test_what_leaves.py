@@ -216,6 +216,12 @@ def test_a_changed_dataset_is_not_gone_on_with(tmp_path, execution):
     with pytest.raises(InputError, match="has changed since this Run began"):
         federate(data.root, tmp_path / "run", TABLE, resume=True, execution=execution)
     data.save()
+    kept = tmp_path / "run" / "checkpoints" / "data.sha256"
+    digest = kept.read_text()
+    kept.unlink()
+    with pytest.raises(InputError, match=r"data\.sha256: is gone"):
+        federate(data.root, tmp_path / "run", TABLE, resume=True, execution=execution)
+    kept.write_text(digest)
     run = federate(data.root, tmp_path / "run", TABLE, resume=True, execution=execution)
     fingerprint = data.fingerprint().encode()
     assert not any(fingerprint in f.read_bytes() for f in run.root.rglob("*") if f.is_file())

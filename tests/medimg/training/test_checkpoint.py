@@ -55,3 +55,29 @@ def test_the_newest_checkpoint_is_kept_beside_what_is_none(tmp_path):
         checkpoints.save(Progress(epoch=1, total_epochs=epoch), [], weight=tf.Variable(1.0))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last-1000000", "last-notes"]
     assert checkpoints.state()[0].total_epochs == 100_000
+
+
+def _model(units: int = 3) -> tf.keras.Model:
+    return tf.keras.Sequential([tf.keras.layers.Dense(units, input_shape=(4,)), tf.keras.layers.Dense(2)])
+
+
+def test_the_best_weights_come_back(tmp_path):
+    checkpoints, model, other = Checkpoints(tmp_path), _model(), _model()
+    checkpoints.save_best(model, 0)
+    checkpoints.load_best(other, 0)
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        assert (one == two).all()
+
+
+@pytest.mark.parametrize("other", ["of other shapes", "of fewer layers", "damaged", "gone"])
+def test_weights_of_another_model_or_none_are_refused_by_name(tmp_path, other):
+    checkpoints = Checkpoints(tmp_path)
+    fewer = tf.keras.Sequential([tf.keras.layers.Dense(3, input_shape=(4,))])
+    checkpoints.save_best({"of other shapes": _model(5), "of fewer layers": fewer}.get(other, _model()), 0)
+    for path in (tmp_path / "best-0").iterdir():
+        if other == "damaged":
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        elif other == "gone":
+            path.unlink()
+    with pytest.raises(InputError, match=r"best-0/variables: not the weights of this training, or damaged"):
+        checkpoints.load_best(_model(), 0)
