@@ -16,8 +16,13 @@ from medimg.errors import InputError
 
 LOOPBACK = "127.0.0.1"
 _PATIENCE = 60.0  # seconds for it to listen
-# Flower's own words for "take the environment's".
-_QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+_ENVIRONMENT = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # By itself glibc gives each of gRPC's threads a heap of its own, and what is free in one no other takes.
+    "MALLOC_ARENA_MAX": "1",
+}
 
 
 class Link:
@@ -62,7 +67,7 @@ class Link:
             *("--ssl-keyfile", self.folder / certificates.KEY),
             *("--database", self.folder / "state.db", "--storage-dir", self.folder / "bundles"),
         ]
-        return child.start(words, self.folder / "link.log", {**_QUIET, "FLWR_HOME": str(self.folder / "flwr")})
+        return child.start(words, self.folder / "link.log", {**_ENVIRONMENT, "FLWR_HOME": str(self.folder / "flwr")})
 
     def _wait(self) -> None:
         end = time.monotonic() + _PATIENCE
