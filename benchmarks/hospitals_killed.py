@@ -124,6 +124,7 @@ def line(name: str, dataset, config, root: Path, draw: random.Random, kills: tup
         words += ["--batch-size", config.batch_size, "--site-patience", config.site_patience]
         if config.is_private:
             words += ["--dp", "patient", "--dp-epsilon", config.dp_epsilon, "--dp-delta", config.dp_delta]
+            words += ["--noise", config.noise]
         events = killed(processes, words, run, draw, kills)
         folders = {path.stem: path.parent for path in Path(at_sites.link).parent.glob("site-*/*.key")}
         verification = verify(run / "audit.jsonl", site_logs=[folder / "audit.jsonl" for folder in folders.values()])
@@ -156,6 +157,7 @@ def main() -> None:
     masked = FederateConfig(model="logistic", rounds=ROUNDS, batch_size=16, secure="masking", comparison=False)
     private = replace(masked, dp="patient", dp_epsilon=6.0, dp_delta=1e-3)
     settings = {"masked": (masked, KILLS), "masked, dp": (private, KILLS)}
+    settings["masked, dp, noise in shares"] = replace(private, noise="distributed"), KILLS
     settings["masked, a site away"] = replace(masked, site_patience=3.0), AWAY
     seed, *names = sys.argv[1:] or [SEED]
     lines, draw = [], random.Random(int(seed))
