@@ -57,9 +57,13 @@ class LastingStub(FleetStub):
 
         def beat(*args, **kwargs):
             try:
-                return once(*args, **kwargs)
+                answer = once(*args, **kwargs)
             except grpc.RpcError as error:
                 raise _LateError(str(error)) from error
+            if not answer.success:
+                # Whoever asks for messages is told so too, and Flower can't end a node whose thread has ended.
+                raise _LateError("the link does not know this node")
+            return answer
 
         self.SendNodeHeartbeat = beat  # type: ignore[assignment]
 
