@@ -15,19 +15,20 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.client.grpc_rere_client.connection import grpc_request_response
 from flwr.common import ConfigRecord, Message, RecordDict
-from flwr.common.inflatable import get_all_nested_objects, get_object_tree
-from flwr.common.inflatable_utils import push_objects
+from flwr.common.inflatable_utils import ObjectIdNotPreregisteredError
 from flwr.common.retry_invoker import RetryInvoker, _make_simple_grpc_retry_invoker, exponential
 from flwr.common.typing import RunNotRunningException
 
 from federated.flower import certificates
 from federated.flower.arriving import Arriving
+from federated.flower.sending import LastingStub, send
 from medimg.errors import InputError
 
 # The one record and the one entry of a message.
 RECORD, ENTRY = "medimg", "message"
 KIND = "query"
 _LONGEST_PAUSE = 3  # seconds between two tries
+_MOST = 64  # runs of which a message may be on its way, and messages that are heard of at a time
 
 
 class LinkLostError(RuntimeError):
@@ -87,7 +88,8 @@ class Fleet:
 
     def __init__(self, functions: tuple):
         self.node_id, self._receive, self._send, _, _, self._pull, self._push, self._confirm = functions
-        self._arriving: dict[str, Arriving] = {}
+        # By run: what a coordinator asks later, it asks instead.
+        self._arriving: dict[int, tuple[Message, Arriving]] = {}
 
     @property
     def expects(self) -> bool:
@@ -95,51 +97,62 @@ class Fleet:
         return bool(self._arriving)
 
     def receive(self) -> tuple[Message, bytes | None] | None:
-        """The next message and what it carries; None: there is none.
+        """The head of the next message and what it carries; None: there is none.
 
         Raises:
             LinkLostError: the link is away.
         """
         with _told():
-            if received := self._receive():
-                message, tree = received
-                run, name = message.metadata.run_id, message.metadata.message_id
-                pull, confirm = partial(self._pull, run), partial(self._confirm, run)
-                self._arriving[name] = Arriving(name, tree, pull, confirm)
-            for name, one in list(self._arriving.items()):
+            self._hear()
+            for run, (head, one) in list(self._arriving.items()):
                 # Whatever becomes of it: what can't be read, or is of a run that has ended, is not tried again.
-                del self._arriving[name]
+                del self._arriving[run]
                 with suppress(RunNotRunningException, ValueError):
                     whole = one.whole()
                     if whole is not None:
-                        return whole, content_of(whole)
-                    self._arriving[name] = one
+                        return head, content_of(whole)
+                    self._arriving[run] = head, one
         return None
+
+    def _hear(self) -> None:
+        """Take all that the link tells of, however little of it is there."""
+        for _ in range(_MOST):
+            try:
+                told = self._receive()
+            except (grpc.RpcError, RunNotRunningException):
+                raise
+            except Exception:
+                # Whatever whoever has the link put in the place of a message.
+                continue
+            if not told:
+                break
+            head, tree = told
+            run, name = head.metadata.run_id, head.metadata.message_id
+            self._arriving.pop(run, None)
+            self._arriving[run] = head, Arriving(name, tree, partial(self._pull, run), partial(self._confirm, run))
+        while len(self._arriving) > _MOST:
+            del self._arriving[next(iter(self._arriving))]
 
     def answer(self, message: Message, raw: bytes) -> None:
         """Send the answer to a message.
 
+        Args:
+            message: its head.
+            raw: what is answered.
+
         Raises:
             LinkLostError: the link is away.
         """
         with _told():
-            reply = Message(record(raw), reply_to=message)
-            reply.metadata.__dict__["_message_id"] = reply.object_id
-            wanted = self._send(reply, get_object_tree(reply))
-            run = message.metadata.run_id
-            push_objects(
-                get_all_nested_objects(reply),
-                push_object_fn=lambda object_id, content: self._push(run, object_id, content),
-                object_ids_to_push=wanted,
-            )
+            send(Message(record(raw), reply_to=message), self._send, partial(self._push, message.metadata.run_id))
 
 
 @contextmanager
 def _told() -> Iterator[None]:
     try:
         yield
-    except RunNotRunningException:
-        # The coordinator has ended that run: there is nobody to answer.
+    except (RunNotRunningException, ObjectIdNotPreregisteredError):
+        # The coordinator has ended that run, or has the link forget the answer: there is nobody to answer.
         return
     except grpc.RpcError as error:
         raise LinkLostError(f"{error.code().name}: {error.details()}") from error
@@ -164,7 +177,12 @@ def connected(address: str, certificate: Path, key: ec.EllipticCurvePrivateKey, 
         raise LinkLostError(str(error)) from error
     quiet()
     connection = grpc_request_response(
-        address, False, retrying(patience), root_certificates=root, authentication_keys=(key, key.public_key())
+        address,
+        False,
+        retrying(patience),
+        root_certificates=root,
+        authentication_keys=(key, key.public_key()),
+        adapter_cls=LastingStub,
     )
     try:
         functions = connection.__enter__()

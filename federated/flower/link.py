@@ -98,7 +98,7 @@ class Link:
         Raises:
             InputError: it can't be reached, or one's key was taken off before.
         """
-        from federated.flower.grid import control
+        from federated.flower.control import control
 
         with control(self.address, self.certificate) as stub:
             stub.register(parties)

@@ -19,7 +19,7 @@ import yaml
 from federated.clients.client import Client, pooled
 from federated.config import FederateConfig
 from federated.flower import certificates, child, keys
-from federated.flower.grid import control
+from federated.flower.control import control
 from federated.flower.keys import Party
 from federated.flower.link import Link, free_ports
 from federated.flower.link_folder import COORDINATOR, LinkFolder

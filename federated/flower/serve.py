@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from federated.flower import keys
@@ -21,6 +22,7 @@ _LONGEST_PAUSE = 2.0  # seconds between two looks, where one took long as the li
 _AGAIN = 5.0  # seconds until a link that was lost, or refuses, is tried again
 _QUIET = 30.0  # seconds without a message after which no training goes on
 _LONGEST_LINE = 2000  # characters
+_MOST = 64  # messages that are fetched before they are answered
 
 
 def serve(
@@ -82,7 +84,7 @@ def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> No
     last = 0.0
     while True:
         began = time.monotonic()
-        messages = list(iter(fleet.receive, None))
+        messages = list(islice(iter(fleet.receive, None), _MOST))
         # Where many sites look at one link, each look takes longer, and is made less often.
         pause = 0.0 if messages else min(_GENTLE * (time.monotonic() - began), _LONGEST_PAUSE)
         for message, raw in _due(messages):

@@ -53,7 +53,7 @@ class Rehearsed:
 @pytest.fixture(scope="module")
 def rehearsed(table, sparing, execution, tmp_path_factory):
     from federated.federate import federate
-    from federated.flower import child, grid
+    from federated.flower import child, control, grid
     from federated.flower.fleet import LinkLostError, connected
     from federated.flower.link import Link
     from federated.flower.link_folder import LinkFolder
@@ -81,7 +81,7 @@ def rehearsed(table, sparing, execution, tmp_path_factory):
                 pass
             found.stranger = str(error.value)
             with pytest.MonkeyPatch.context() as bundled:
-                bundled.setattr(grid, "_bundle", lambda: hostile(found.marker))
+                bundled.setattr(control, "_bundle", lambda: hostile(found.marker))
                 shipped = grid.Grid(place.superlink, certificate)
             nodes = list(shipped.online().values())
             found.answers = shipped.ask(dict.fromkeys(nodes, b"\x10\x00\x00\x00whatever it is, no message"), 20.0)
