@@ -6,7 +6,7 @@ Each answer is another party's: whatever is in the place of one ends neither the
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
@@ -139,17 +139,21 @@ class Grid:
         run, stub, waiting = self._grid.run.run_id, self._grid._stub, {}
 
         def tell(message: Message, tree: ObjectTree) -> Iterable[str]:
+            nonlocal waiting
             proto = message_to_proto(remove_content_from_message(message))
             request = PushAppMessagesRequest(messages_list=[proto], run_id=run, message_object_trees=[tree])
             taken = stub.PushMessages(request)
-            waiting.update({name: node for name in taken.message_ids if name})
+            waiting |= {name: node for name in taken.message_ids if name}
             return taken.objects_to_push
 
         for node, raw in requests.items():
             message = Message(record(raw), node.number, KIND)
             message.metadata.__dict__.update(_run_id=run, _src_node_id=self._grid.node.node_id)
-            with suppress(ObjectIdNotPreregisteredError):
+            try:
                 send(message, tell, make_push_object_fn_protobuf(stub.PushObject, self._grid.node, run))
+            except ObjectIdNotPreregisteredError:
+                # The link has forgotten it meanwhile: as one that is gone it is sent again.
+                waiting = {name: of for name, of in waiting.items() if of != node}
         return waiting
 
     def _pulled(self, name: str) -> list:

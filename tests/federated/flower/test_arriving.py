@@ -10,7 +10,7 @@ from flwr.common.inflatable import get_all_nested_objects, get_object_tree, no_o
 from flwr.common.inflatable_utils import ObjectIdNotPreregisteredError, ObjectUnavailableError
 from flwr.common.typing import Run, RunNotRunningException
 from flwr.proto.appio_pb2 import PushAppMessagesResponse
-from flwr.proto.message_pb2 import ObjectTree
+from flwr.proto.message_pb2 import ObjectTree, PushObjectResponse
 from flwr.server.grid.grpc_grid import GrpcGrid
 
 from federated.flower import arriving
@@ -191,15 +191,31 @@ def test_a_part_that_the_link_does_not_take_is_no_answer_sent():
         node.answer(head, b"answer")
 
 
-def test_a_part_that_the_link_does_not_take_is_no_request_sent():
+def _coordinator(push_object) -> Grid:
+    """One whose link takes every message and answers its parts by this."""
+
     def tell(request):
         names = [tree.object_id for tree in request.message_object_trees]
         return PushAppMessagesResponse(message_ids=names, objects_to_push=names)
 
     here = Grid.__new__(Grid)
-    stub = SimpleNamespace(PushMessages=tell, PushObject=_stumbling)
     here._grid = GrpcGrid()
-    here._grid._run, here._grid._grpc_stub = Run.create_empty(run_id=1), stub
-    here._grid._channel = stub
+    here._grid._grpc_stub = here._grid._channel = SimpleNamespace(PushMessages=tell, PushObject=push_object)
+    here._grid._run = Run.create_empty(run_id=1)
+    return here
+
+
+def test_a_part_that_the_link_does_not_take_is_no_request_sent():
     with pytest.raises(grpc.RpcError):
-        here._pushed({Node(1, "now"): b"request"})
+        _coordinator(_stumbling)._pushed({Node(1, "now"): b"request"})
+
+
+def test_a_request_that_the_link_has_forgotten_is_not_waited_for():
+    """It is sent again, as one whose node was away."""
+    lost, nodes = [], [Node(1, "now"), Node(2, "now")]
+
+    def push(request):
+        lost.append(request)
+        return PushObjectResponse(stored=len(lost) > 1)
+
+    assert list(_coordinator(push)._pushed(dict.fromkeys(nodes, b"request")).values()) == nodes[1:]
