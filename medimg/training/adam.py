@@ -1,7 +1,7 @@
 """Keras' Adam and AdamW whose update of a variable is one operation of TensorFlow in place of some thirty.
 
-The same equations and the same variables, so that a checkpoint of one goes on with the other; graphs are traced in half
-the time, and steps of small models take less.
+The same equations and the same variables, so that a checkpoint of one goes on with the other, and less to trace before
+the first step (`benchmarks/adam`).
 """
 
 import tensorflow as tf
