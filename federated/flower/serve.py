@@ -17,7 +17,8 @@ from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
 _BUSY, _IDLE = 0.05, 0.5  # seconds between two looks for messages: while a training goes on, and else
-_GENTLE = 5.0  # times what a look took lie between two looks, at least
+_GENTLE = 5.0  # times what a look took lie between two looks, at least; more, where others keep the link busy
+_USUAL = 3.0  # times the shortest look that one takes because its own machine is busy
 _LONGEST_PAUSE = 2.0  # seconds between two looks, where one took long as the link was away
 _AGAIN = 5.0  # seconds until a link that was lost, or refuses, is tried again
 _QUIET = 30.0  # seconds without a message after which no training goes on
@@ -81,12 +82,15 @@ def serve(
 
 
 def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> None:
-    last = 0.0
+    last, least = 0.0, float("inf")
     while True:
         began = time.monotonic()
         messages = list(islice(iter(fleet.receive, None), _MOST))
-        # Where many sites look at one link, each look takes longer, and is made less often.
-        pause = 0.0 if messages else min(_GENTLE * (time.monotonic() - began), _LONGEST_PAUSE)
+        pause = 0.0
+        if not messages:
+            took = time.monotonic() - began
+            least = min(least, took)
+            pause = pause_after(took, least)
         for message, raw in _due(messages):
             last = time.monotonic()
             try:
@@ -98,6 +102,19 @@ def _answer_for_ever(site: Site, fleet: Fleet, say: Callable[[str], None]) -> No
             fleet.answer(message, answer)
         busy = fleet.expects or time.monotonic() - last < _QUIET
         time.sleep(max(pause, _BUSY if busy else _IDLE))
+
+
+def pause_after(took: float, least: float) -> float:
+    """Seconds until the next look for messages.
+
+    Where many sites look at one link, each look takes longer; were it made as often as the link bears, the link would
+    have no time for anything else.
+
+    Args:
+        took: seconds of the last look.
+        least: of the shortest one.
+    """
+    return min(_GENTLE * took * max(1.0, took / (_USUAL * least)), _LONGEST_PAUSE)
 
 
 def _due(messages: list[tuple]) -> list[tuple]:
