@@ -1,8 +1,7 @@
 """docs/federation-sites.md, done as it says: a link and two hospitals, each a machine of its own, then the renewals.
 
 Commands, units and the policy are taken from the page itself and carried out in its order; only what the page leaves
-to its reader is chosen here: addresses and data. A machine is a network namespace on one
-switch, with an /etc, a /var/lib, an /opt and a /srv of its own, so that its user medimg is its own, too. There is no
+to its reader is chosen here: addresses and data. Each machine (`machines`) has a user medimg of its own. There is no
 systemd in it: units are read (`systemd-analyze verify` takes them) and their ExecStart is started by their User in
 their WorkingDirectory, and started anew as `systemctl restart` would. Every machine has a ufw that holds back whatever
 comes, and at the hospitals what goes out too, until the page's lines are said.
@@ -17,10 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.heart import DATA
-from benchmarks.machines import LINK, Machine
+from benchmarks.machines import LINK, REPOSITORY, Machine
 from benchmarks.material import table
 
-REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "federation-sites.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```\n(.*?)```", PAGE, re.DOTALL)
 HOSPITALS, HOME = ("paris", "rome"), "/var/lib/medimg"

@@ -174,14 +174,16 @@ def _require_unmeasured(run: Run, rounds: int) -> None:
 def _require_same_data(run: Run, dataset: Dataset) -> None:
     """As `run_to_resume`, whose fingerprint a private Run does not have."""
     path = run.root / _DATA
-    if not path.is_file() and (run.root / STATE).is_dir():
+    if path.is_file():
+        if path.read_text(encoding="ascii") != dataset.fingerprint():
+            raise InputError(
+                f"{run.root}: the Dataset at {dataset.root} has changed since this Run began; train anew with "
+                "--overwrite"
+            )
+    elif (run.root / STATE).is_dir():
         raise InputError(
             f"{path}: is gone, and without it nobody knows whether the Dataset is still the one that this Run began "
             "with; restore it, or train anew with --overwrite"
-        )
-    if path.is_file() and path.read_text(encoding="ascii") != dataset.fingerprint():
-        raise InputError(
-            f"{run.root}: the Dataset at {dataset.root} has changed since this Run began; train anew with --overwrite"
         )
 
 

@@ -93,11 +93,10 @@ class Checkpoints:
         path = self.folder / "progress.json"
         if not path.is_file():
             return None
+        content = read_json(path)
         try:
-            progress = Progress.from_dict(read_json(path))
+            progress = Progress.from_dict(content)
         except ValueError as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(f"{path}: not a federated training's progress ({printable(error)}); {AGAIN}") from error
         best = State.load(self._state(progress.best_round)) if progress.best_round else None
         return State.load(self._state(progress.round)), best, progress
