@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from federated.config import FLOWER, PARTITIONS, AggregationOptions, PartitionOptions, SiteOptions
+from federated.option_groups import FLOWER, PARTITIONS, AggregationOptions, PartitionOptions, SiteOptions
 from medimg.option_groups.training import PRIVATE, PrivacyOptions
 from medimg.options import LARGEST_SEED, Config, option
 

@@ -103,7 +103,7 @@ WITHOUT_EFFECT = {
         ("alpha min_size", "images", "--partition iid", "--partition dirichlet"),
         ("shards", "images", "--partition dirichlet", "--partition shards"),
         ("straggler_pace", "images", "", "--stragglers 0.5"),
-        ("when_lost site_patience link superlink site", "images", "", "--engine flower"),
+        ("when_lost site_patience site_timeout link superlink site", "images", "", "--engine flower"),
         ("proximal", "images", "--strategy fedsgd", "--strategy fedprox"),
         ("local_epochs", "images", "--local-steps 3", ""),
         (
@@ -160,7 +160,12 @@ WITHOUT_EFFECT = {
             "--partition {partition} --stragglers 0.5 --secure masking --aggregation {aggregation}",
         ),
         ("local_steps", "tables", "--model marginals --partition site", "--model tvae --partition site"),
-        ("when_lost site_patience link superlink site", "images", "--model dcgan", "--model dcgan --engine flower"),
+        (
+            "when_lost site_patience site_timeout link superlink site",
+            "images",
+            "--model dcgan",
+            "--model dcgan --engine flower",
+        ),
         ("dp_delta dp_clip dp_budget dp_seed", "tables", "", "--dp-epsilon 3"),
     ),
     ("judge", JudgeConfig): (

@@ -29,6 +29,10 @@ class SiteAwayError(RuntimeError):
     """A site is not connected, or was started anew before it answered."""
 
 
+class SiteSilentError(InputError):
+    """A site is connected and does not answer in time: it is not asked again, for it may be at work still."""
+
+
 class SiteUnplannedError(RuntimeError):
     """A site was started anew and has to be given the plan again."""
 
@@ -58,6 +62,7 @@ class Calls:
         keys: of the coordinator.
         parties: the sites.
         patience: seconds for which one that is not connected is waited for.
+        timeout: seconds that one that is connected may take for an answer.
         run: name of the training.
 
     Attributes:
@@ -69,8 +74,9 @@ class Calls:
         InputError: a site is not there.
     """
 
-    def __init__(self, grid: Grid, keys: Keys, parties: list[Party], patience: float, run: str):
-        self._grid, self._keys, self._identity, self._patience = grid, keys, keys.identity(), patience
+    def __init__(self, grid: Grid, keys: Keys, parties: list[Party], patience: float, timeout: float, run: str):
+        self._grid, self._keys, self._identity = grid, keys, keys.identity()
+        self._patience, self._timeout = patience, timeout
         self.parties = {party.name: party for party in sorted(parties, key=lambda party: party.name)}
         self.run, self.session, self._number = run, secrets.token_hex(16), 0
         self._nodes: dict[str, Node] = {}
@@ -119,11 +125,12 @@ class Calls:
             request = Envelope(kind, self._keys.name, name, self.session, self._number, of_site, arrays.get(name, {}))
             node = self._nodes[name]
             sent[node], names[node] = signed(request, self._identity), name
-        answers = self._grid.ask(sent, self._patience)
+        answers, silent = self._grid.ask(sent, self._patience, self._timeout)
         outcomes: dict[str, Asked | Exception] = {}
         for node, name in names.items():
             if node not in answers:
-                outcomes[name] = SiteAwayError("is away")
+                late = f"site {name}: connected, but without an answer for {self._timeout:g} s (--site-timeout)"
+                outcomes[name] = SiteSilentError(late) if node in silent else SiteAwayError("is away")
                 continue
             try:
                 outcomes[name] = self._opened(kind, name, sent[node], answers[node])

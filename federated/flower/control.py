@@ -25,6 +25,7 @@ from flwr.proto.control_pb2 import (
 from flwr.proto.control_pb2_grpc import ControlStub
 
 from federated.flower import certificates
+from federated.flower.deadlines import with_deadlines
 from federated.flower.fleet import quiet, split
 from federated.flower.keys import Party
 from medimg.errors import InputError
@@ -61,6 +62,7 @@ class Control:
     """What the SuperLink is told beside messages."""
 
     def __init__(self, stub: ControlStub):
+        with_deadlines(stub)
         self._stub = stub
 
     def register(self, parties: list[Party]) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 from flwr.common import Message
@@ -34,6 +35,7 @@ from flwr.server.grid.grpc_grid import GrpcGrid
 
 from federated.flower.arriving import Arriving
 from federated.flower.control import PATIENCE, Node, control
+from federated.flower.deadlines import with_deadlines
 from federated.flower.fleet import KIND, content_of, quiet, record, retrying, split
 from federated.flower.sending import lasting, send
 from medimg.errors import InputError
@@ -43,6 +45,18 @@ _GLANCE = 3.0  # seconds between two looks for who is connected
 _TRIES = 10  # times that a request is sent again whose answer was lost
 # In the place of an answer: there will be none.
 LOST = object()
+
+
+class Answers(NamedTuple):
+    """What nodes answer to requests.
+
+    Attributes:
+        contents: node -> content of its answer, None of one that is no message of ours.
+        silent: nodes that were there and have not answered in time.
+    """
+
+    contents: dict[Node, bytes | None]
+    silent: set[Node]
 
 
 class Grid:
@@ -60,11 +74,13 @@ class Grid:
         quiet()
         self.address, self._open, self._arriving = address, ExitStack(), dict[str, Arriving]()
         self._control = self._open.enter_context(control(address, certificate))
-        run = self._control.start_run()
+        with self._lost():
+            run = self._control.start_run()
         host, port = split(address)
         self._grid = GrpcGrid(f"{host}:{port - 1}")
         self._grid._retry_invoker = self._again = retrying(PATIENCE)
         stub = self._grid._stub
+        with_deadlines(stub)
         try:
             token = stub.RequestToken(RequestTokenRequest(run_id=run)).token
             stub.PullAppInputs(PullAppInputsRequest(token=token))
@@ -86,17 +102,16 @@ class Grid:
         """Public key -> the node of it that is connected."""
         return self._control.online()
 
-    def ask(self, requests: Mapping[Node, bytes], patience: float) -> dict[Node, bytes | None]:
+    def ask(self, requests: Mapping[Node, bytes], patience: float, timeout: float) -> Answers:
         """Send requests to nodes, and what they answer.
 
         Args:
             requests: node -> content.
-            patience: seconds for which a link that does not answer, or a node that is not connected, is waited for;
-                while it is, it may work as long as it takes.
+            patience: seconds for which a link that does not answer, or a node that is not connected, is waited for.
+            timeout: seconds that a node that is connected may take.
 
         Returns:
-            Node -> content of its answer, None of one that is no message of ours; without the nodes that are away, or
-            have been started anew since.
+            What they answer; neither answered nor silent is who is away, or has been started anew since.
 
         Raises:
             InputError: the link is lost.
@@ -104,9 +119,8 @@ class Grid:
         self._again.max_time, self._arriving = patience, {}
         with self._lost():
             answers, away, left, looked, lost = {}, {}, set(requests), time.monotonic(), Counter()
-            waiting = self._pushed(requests)
-            while left:
-                began = time.monotonic()
+            waiting, end = self._pushed(requests), looked + timeout
+            while left and (began := time.monotonic()) < end:
                 for name, node in list(waiting.items()):
                     for content in self._pulled(name):
                         del waiting[name]
@@ -132,7 +146,7 @@ class Grid:
                 if left:
                     # A link that many sites keep busy is not asked all the time.
                     time.sleep(min(max(_PAUSE, time.monotonic() - began), _LONGEST_PAUSE))
-        return answers
+        return Answers(answers, left - away.keys())
 
     def _pushed(self, requests: Mapping[Node, bytes]) -> dict[str, Node]:
         """Name of each message -> its node."""
@@ -172,7 +186,7 @@ class Grid:
         except ValueError:
             return [None]
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise
             # The link is there and stumbles over what a site put in the place of this one answer.
             return [LOST]

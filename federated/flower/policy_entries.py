@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from federated.config import STRATEGIES
 from federated.flower import kinds
 from federated.flower.keys import Party
+from federated.option_groups import STRATEGIES
 from medimg.errors import InputError
 from medimg.models.registry import ARGUMENTS, FAMILIES
 from medimg.untrusted.printable import printable

@@ -67,7 +67,7 @@ class FlowerPool:
 
     def __init__(self, grid: Grid, keys: Keys, parties: list[Party], config: FederateConfig, run: str):
         self._config, self.run, self.key = config, run, keys.identity().private
-        self._calls = Calls(grid, keys, parties, config.site_patience, run)
+        self._calls = Calls(grid, keys, parties, config.site_patience, config.site_timeout, run)
         self._parties = self._calls.parties
         self._sums = SumsAtSites(self._calls, config)
         self._totals = TotalsAtSites(self._calls, config, self._same)
@@ -155,6 +155,7 @@ class FlowerPool:
                 lost[name] = str(error)
         if lost and self._config.when_lost == "wait":
             name, why = next(iter(lost.items()))
+            why = why.removeprefix(f"site {name}: ")
             raise InputError(f"site {name}: {why}; start it again and resume with --resume, or use --when-lost skip")
         return {name: arrived[name] for name in names if name in arrived}, lost
 

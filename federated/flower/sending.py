@@ -12,6 +12,8 @@ from flwr.common.inflatable import get_all_nested_objects, get_object_tree, no_o
 from flwr.proto.fleet_pb2_grpc import FleetStub
 from flwr.proto.message_pb2 import ObjectTree
 
+from federated.flower.deadlines import with_deadlines
+
 
 def send(
     message: Message, tell: Callable[[Message, ObjectTree], Iterable[str]], push: Callable[[str, bytes], None]
@@ -49,10 +51,11 @@ def lasting(beat: Callable[[], bool]) -> Callable[[], bool]:
 
 
 class LastingStub(FleetStub):
-    """A node's stub, by which signs of life go on likewise."""
+    """A node's stub, by which signs of life go on likewise, and no call lasts for ever."""
 
     def __init__(self, channel: grpc.Channel):
         super().__init__(channel)
+        with_deadlines(self)
         once = self.SendNodeHeartbeat
 
         def beat(*args, **kwargs):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from federated.clients.client import Client
-from federated.config import PARTITIONS
+from federated.option_groups import PARTITIONS
 from federated.partition.by_name import by_name
 from federated.partition.dirichlet import dirichlet
 from federated.partition.iid import iid

@@ -13,10 +13,11 @@ import pandas as pd
 
 from federated.audit_log import AuditLog
 from federated.audit_log.files import end_record
-from federated.config import AggregationOptions, FederateConfig, PartitionOptions
+from federated.config import FederateConfig
 from federated.engine.contract import Engine
 from federated.engine.records import ClientData
 from federated.engine.state import State
+from federated.option_groups import AggregationOptions, PartitionOptions
 from federated.rounds.held_out import Scores
 from federated.rounds.pool import LocalPool, Sites
 from federated.rounds.rounds import Watch

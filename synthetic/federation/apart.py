@@ -47,6 +47,7 @@ def rounds_of_sites(config: SynthesizeConfig, rounds: int, steps: int, batch_siz
         engine=config.engine,
         when_lost=config.when_lost,
         site_patience=config.site_patience,
+        site_timeout=config.site_timeout,
     )
 
 

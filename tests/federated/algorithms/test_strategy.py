@@ -3,8 +3,8 @@
 import pytest
 
 from federated.algorithms.strategy import KINDS, Strategy
-from federated.config import STRATEGIES
 from federated.engine.local_training import LocalTraining
+from federated.option_groups import STRATEGIES
 from medimg.errors import InputError
 
 

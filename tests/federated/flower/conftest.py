@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -29,10 +30,20 @@ class AwayError(Exception):
     """On the wire: the site is gone, with the request."""
 
 
+class SilentError(Exception):
+    """On the wire: the site is connected, and the time for its answer is over."""
+
+
 def header(raw: bytes) -> dict:
     """What a message says of itself."""
     (size,) = struct.unpack_from("<I", raw)
     return json.loads(raw[4 : 4 + size])
+
+
+def rounds(run, name):
+    """A site's status by round."""
+    table = pd.read_csv(run.root / "rounds.csv").fillna("")
+    return table[table["client"] == name].set_index("round")["status"].to_dict()
 
 
 class Loopback:
@@ -64,8 +75,10 @@ class Loopback:
             if name in self.sites and name not in self.away
         }
 
-    def ask(self, requests, patience):
-        names, answers = list(self._parties), {}
+    def ask(self, requests, patience, timeout):
+        from federated.flower.grid import Answers
+
+        names, answers, silent = list(self._parties), {}, set()
         for node, raw in requests.items():
             name = names[node.number]
             if name in self.away or node.started != self._started[name]:
@@ -74,9 +87,12 @@ class Loopback:
                 answer = self.wire(name, header(raw), lambda name=name, raw=raw: self.deliver(name, raw))
             except AwayError:
                 continue
+            except SilentError:
+                silent.add(node)
+                continue
             self.carried.append((name, raw, answer))
             answers[node] = answer
-        return answers
+        return Answers(answers, silent)
 
     def deliver(self, name, raw):
         """As `serve` does."""

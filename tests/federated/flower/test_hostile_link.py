@@ -1,10 +1,12 @@
 """A real SuperLink, and at it a site or a coordinator that puts something else in the place of a message."""
 
 import hashlib
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -20,10 +22,11 @@ from flwr.proto.fleet_pb2_grpc import FleetServicer, add_FleetServicer_to_server
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatResponse
 from flwr.proto.message_pb2 import ObjectTree
 
-from federated.flower import arriving, certificates, grid, keys
-from federated.flower.fleet import connected, record
+from federated.flower import arriving, certificates, deadlines, grid, keys
+from federated.flower.fleet import LinkLostError, connected, record
 from federated.flower.link import Link, free_ports
 from federated.flower.link_folder import LinkFolder
+from medimg.errors import InputError
 
 pytestmark = pytest.mark.slow
 HELLO = b"hello"
@@ -35,12 +38,13 @@ def link(tmp_path_factory):
     root, found = tmp_path_factory.mktemp("hostile"), SimpleNamespace()
     port = free_ports()
     place = LinkFolder.make(root / "link", port)
-    secrets = {name: keys.make(name, root / name) for name in ("good", "bad")}
+    secrets = {name: keys.make(name, root / name) for name in ("good", "bad", "third")}
     for secret in secrets.values():
         place.add(keys.Party.read(secret.with_suffix(keys.PUBLIC)))
     with Link(root / "link", port) as process, ExitStack() as stack:
         process.register(place.parties())
         found.place, found.process = place, process
+        found.third = keys.load(secrets.pop("third")).node
         for name, secret in secrets.items():
             key = keys.load(secret).node
             setattr(found, name, stack.enter_context(connected(process.address, process.certificate, key, 60.0)))
@@ -130,7 +134,7 @@ def test_what_a_site_puts_in_the_place_of_its_answer_costs_the_others_nothing(li
     serving(link.bad, lambda *said: _tried(attack, *said))
     nodes = list(coordinator.online().values())
     assert len(nodes) == 2
-    answers = coordinator.ask(dict.fromkeys(nodes, HELLO), 5.0)
+    answers = coordinator.ask(dict.fromkeys(nodes, HELLO), 5.0, 60.0).contents
     numbers = {node.number: content for node, content in answers.items()}
     assert numbers[link.good.node_id] == HELLO
     assert numbers.get(link.bad.node_id) is None
@@ -151,8 +155,50 @@ def test_an_answer_whose_parts_never_come_is_waited_for_no_longer_than_an_hour(l
 
     serving(link.good, echo)
     serving(link.bad, told_alone)
-    answers = coordinator.ask(dict.fromkeys(coordinator.online().values(), HELLO), 5.0)
+    answers = coordinator.ask(dict.fromkeys(coordinator.online().values(), HELLO), 5.0, 60.0).contents
     assert sorted(answers.values(), key=str) == [None, HELLO]
+
+
+def test_a_site_that_is_connected_and_says_nothing_holds_nobody_up_for_ever(link, serving, coordinator):
+    serving(link.good, echo)
+    serving(link.bad, lambda *said: None)
+    contents, silent = coordinator.ask(dict.fromkeys(coordinator.online().values(), HELLO), 60.0, 3.0)
+    assert list(contents.values()) == [HELLO]
+    assert [node.number for node in silent] == [link.bad.node_id]
+
+
+def test_a_link_that_stands_still_holds_nobody_for_ever(link, coordinator, monkeypatch):
+    monkeypatch.setattr(deadlines, "_LONGEST", 2.0)
+    # A stub has the deadlines of when it was made.
+    for stub in (coordinator._grid._stub, coordinator._control._stub):
+        deadlines.with_deadlines(stub)
+    node = next(iter(coordinator.online().values()))
+    with stopped(link.process.process.pid):
+        with pytest.raises(InputError, match=r"the link was lost \(DEADLINE_EXCEEDED\); start it again and resume"):
+            coordinator.ask({node: HELLO}, 1.0, 60.0)
+        with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="link"):
+            pool.submit(grid.Grid, link.process.address, link.process.certificate).result(timeout=60)
+    assert len(coordinator.online()) == 2
+
+
+def test_a_link_that_stands_still_is_lost_for_its_sites(link, monkeypatch):
+    monkeypatch.setattr(deadlines, "_LONGEST", 2.0)
+    with connected(link.process.address, link.process.certificate, link.third, 60.0) as node:
+        assert node.receive() is None
+        with stopped(link.process.process.pid), pytest.raises(LinkLostError, match="DEADLINE_EXCEEDED"):
+            node.receive()
+        # It goes on where it was.
+        assert node.receive() is None
+
+
+@contextmanager
+def stopped(process: int):
+    """A process stands still, its connections open."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 def test_the_link_takes_no_parts_that_have_several(link, coordinator):

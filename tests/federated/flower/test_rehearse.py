@@ -84,7 +84,9 @@ def rehearsed(table, sparing, execution, tmp_path_factory):
                 bundled.setattr(control, "_bundle", lambda: hostile(found.marker))
                 shipped = grid.Grid(place.superlink, certificate)
             nodes = list(shipped.online().values())
-            found.answers = shipped.ask(dict.fromkeys(nodes, b"\x10\x00\x00\x00whatever it is, no message"), 20.0)
+            found.answers = shipped.ask(
+                dict.fromkeys(nodes, b"\x10\x00\x00\x00whatever it is, no message"), 20.0, 60.0
+            ).contents
             found.nodes = nodes
             shipped.close()
             found.alive = [process.poll() is None for process in found.processes]
@@ -110,7 +112,7 @@ def rehearsed(table, sparing, execution, tmp_path_factory):
             found.restarted[0].stop()
             started = time.monotonic()
             with pytest.raises(InputError) as error:
-                late.ask({node: b"nobody carries it"}, 2.0)
+                late.ask({node: b"nobody carries it"}, 2.0, 60.0)
             late.close()
             found.lost, found.waited = str(error.value), time.monotonic() - started
     found.kept = out / FOLDER

@@ -2,9 +2,14 @@
 
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from federated.flower.superlink import held_open
+import pytest
+from flwr.server.superlink.linkstate import LinkStateFactory
+from flwr.supercore.object_store import ObjectStoreFactory
+
+from federated.flower.superlink import held_open, once_a_thread
 
 
 def _written(path, number: int) -> None:
@@ -34,3 +39,26 @@ def test_the_log_stays_and_what_a_kill_leaves_is_whole(tmp_path):
             shutil.copy(left, tmp_path / "killed")
     assert _numbers(path) == [0, 1, 2]
     assert _numbers(tmp_path / "killed" / "state.db") == [0, 1, 2]
+
+
+@pytest.mark.parametrize("made", [LinkStateFactory.state, ObjectStoreFactory.store])
+def test_a_thread_opens_the_state_once(made, tmp_path):
+    factories = [type("Factory", (), {"database": str(tmp_path / name)}) for name in ("one.db", "other.db")]
+    view = once_a_thread(made)
+    here = [view(factory) for factory in factories * 2]
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(view, factories[0]).result()
+        assert there is not here[0]
+        assert pool.submit(view, factories[0]).result() is there
+    assert here[0] is here[2] is not here[1] is here[3]
+
+
+def test_what_a_call_left_undone_is_not_the_next_ones(tmp_path):
+    factory, view = LinkStateFactory(str(tmp_path / "state.db")), once_a_thread(LinkStateFactory.state)
+    state = view(factory)
+    # As where a call fails between two writes of one transaction.
+    state.conn.execute("INSERT INTO token_store VALUES (1, 'a')")
+    assert view(factory).query("SELECT * FROM token_store") == []
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: view(factory).query("INSERT INTO token_store VALUES (2, 'b')")).result()
+    assert view(factory).query("SELECT * FROM token_store") == [{"run_id": 2, "token": "b"}]

@@ -16,7 +16,7 @@ from medimg.errors import InputError
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.dataset_ledger import DatasetLedger
 from tests.command import medimg
-from tests.federated.flower.conftest import CKKS, MARKED, MASKED, PRIVATE, QUICK, AwayError, largest, told
+from tests.federated.flower.conftest import CKKS, MARKED, MASKED, PRIVATE, QUICK, AwayError, largest, rounds, told
 from tests.federated.flower.conftest import header as head_of
 
 pytestmark = [pytest.mark.usefixtures("sparing"), pytest.mark.slow]
@@ -63,12 +63,6 @@ def ckks(apart, execution, tmp_path_factory):
 @pytest.fixture(scope="module")
 def private(apart, execution, tmp_path_factory):
     return Trained(apart, PRIVATE, execution, tmp_path_factory.mktemp("private") / "run", max_runs=2)
-
-
-def rounds(run, name):
-    """A site's status by round."""
-    table = pd.read_csv(run.root / "rounds.csv").fillna("")
-    return table[table["client"] == name].set_index("round")["status"].to_dict()
 
 
 def in_files(root, content: bytes) -> list[str]:

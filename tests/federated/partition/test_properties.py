@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federated.clients.client import pooled
-from federated.config import PARTITIONS
+from federated.option_groups import PARTITIONS
 from federated.partition import partition
 from medimg.data.dataset import SPLITS, Dataset
 from medimg.errors import InputError
