@@ -15,7 +15,7 @@ def test_each_is_run_at_one_turn_and_always_without():
     for node in LONG:
         assert [waits(node, str(turn)) for turn in range(TURNS)].count(False) == 1
         assert not waits(node, "")
-        assert waits(node, "7") == waits(node, "1")
+        assert waits(node, str(7 * TURNS + 1)) == waits(node, "1")
     assert not any(waits("tests/test_turns.py::test_each", str(turn)) for turn in range(TURNS))
 
 

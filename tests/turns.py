@@ -1,13 +1,13 @@
-"""Tests of some seconds take turns: at every change one third of them, chosen by the commit, besides all the others.
+"""Tests of some seconds take turns: at every change one fifth of them, chosen by the commit, besides all the others.
 
 `script/test` names the turn; without one (`pytest`, `script/test -m ""` before a release) all are run. The list is of
-what took 6 seconds or more in a whole run on 2 cores, in order, so that siblings of a file have different turns.
+what took 5 seconds or more in a whole run on 2 cores, in order, so that siblings of a file have different turns.
 """
 
 import os
 from pathlib import Path
 
-TURNS = 3
+TURNS = 5
 LONG = (Path(__file__).parent / "long_tests.txt").read_text(encoding="utf-8").splitlines()
 
 
