@@ -165,6 +165,8 @@ class Combining:
     def _securely(self, updates: dict[str, ClientUpdate], number: int, absent: Sequence[str]) -> Aggregate:
         if not updates:
             return Aggregate(failure="no update arrived")
+        if self._sums and len(updates) < (least := max(2, self.config.secure_threshold)):
+            return Aggregate(failure=f"{len(updates)} sites are there, and a secure sum opens from {least} on")
         shapes = self._sums.shapes if self._sums else _shapes(updates)
         try:
             total = self._sum(updates, number, absent) if not self._sums else self._sum_there(list(updates), number)

@@ -17,7 +17,7 @@ from federated.config import FederateConfig
 from federated.flower import calls, keys, pool, protocol
 from federated.flower.description import described
 from federated.flower.envelope import Envelope, WireError, opened, signed
-from federated.flower.grid import Node
+from federated.flower.grid import Answers, Node
 from federated.flower.once import Once
 from federated.flower.own_metrics import DECIMALS
 from federated.flower.policy import Policy, PolicyError
@@ -672,14 +672,14 @@ class OneSite:
     def online(self):
         return {self._party.node: self.node}
 
-    def ask(self, requests, patience):
+    def ask(self, requests, patience, timeout):
         asked = header(requests[self.node])
         fields, arrays = self._answers[asked["kind"]]
         if asked["kind"] in ("train", "finish"):
             statement = witnessed(SITE, "run", asked["fields"]["head"], "")
             fields = {"countersigned": self._secret.identity().sign(statement).hex(), "before": "", **fields}
         answer = Envelope(asked["kind"], SITE, "boss", asked["session"], asked["number"], fields, arrays)
-        return {self.node: signed(answer, self._secret.identity())}
+        return Answers({self.node: signed(answer, self._secret.identity())}, set())
 
     def close(self):
         pass

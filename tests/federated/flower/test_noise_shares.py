@@ -12,7 +12,7 @@ from federated.flower import protocol
 from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.dataset_ledger import DatasetLedger
 from tests.datasets import write_table
-from tests.federated.flower.conftest import QUICK, AwayError, largest, told
+from tests.federated.flower.conftest import QUICK, AwayError, largest, rounds, told
 from tests.federated.flower.test_attacks import Attacker
 
 SHARED = replace(
@@ -208,3 +208,32 @@ class TestTraining:
         # Nothing was learnt in the first round, and it counts all the same.
         assert rows["participants"].tolist()[0] == 0
         assert told(run, "privacy.json")["sites"]["s0"]["steps"] == 2
+
+
+@pytest.mark.parametrize("delivered", [True, False], ids=["its answer is lost", "it was never asked"])
+@pytest.mark.parametrize("noise", ["local", "distributed"])
+def test_a_site_counts_what_it_was_asked_and_the_coordinator_what_it_asked(
+    apart, execution, tmp_path, noise, delivered
+):
+    there = apart(replace(SHARED, noise=noise))
+
+    def wire(name, head, deliver):
+        there.link.away.clear()
+        if name == "s1" and head["kind"] == "train" and head["fields"]["round"] == 2:
+            there.link.away.add(name)
+            if delivered:
+                deliver()
+            raise AwayError
+        return deliver()
+
+    there.link.wire = wire
+    run = there.federate(tmp_path / "run", replace(SHARED, noise=noise, site_patience=0.1), execution)
+    assert rounds(run, "s1")[2] != "ok"
+    # Of three sites two open no sum of three, and what is counted is counted.
+    assert list(run.history()["participants"]) == [3, 0]
+    sites = told(run, "privacy.json")["sites"]
+    for name, folder in there.folders.items():
+        own = sum(segment.steps for segment in DatasetLedger(folder / "data").entries().recorded)
+        per_round = sites[name]["steps"] // 2
+        assert sites[name]["steps"] == 2 * per_round
+        assert own == (2 if name != "s1" or delivered else 1) * per_round

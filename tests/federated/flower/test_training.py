@@ -511,6 +511,22 @@ def test_dropouts_at_every_stage_of_a_sum(apart, execution, tmp_path):
     assert list(run.history()["participants"]) == [2, 2, 2, 3, 3]
 
 
+@pytest.mark.parametrize("config", [MASKED, CKKS], ids=["masked", "ckks"])
+def test_a_round_with_too_few_for_a_sum_teaches_nothing(apart, execution, tmp_path, config):
+    there = apart(config)
+
+    def wire(name, head, deliver):
+        there.link.away.clear()
+        if name != "s1" and head["kind"] == "train" and head["fields"]["round"] == 1:
+            there.link.away.add(name)
+            raise AwayError
+        return deliver()
+
+    there.link.wire = wire
+    run = there.federate(tmp_path / "run", replace(config, rounds=2, site_patience=0.1), execution)
+    assert list(run.history()["participants"]) == [0, 3]
+
+
 def starting_anew(there, done, kind="train"):
     """The link of a site that is started anew once, in round 2, after its work and before its answer arrives.
 
