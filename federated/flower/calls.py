@@ -192,6 +192,17 @@ def whole(answer: Asked | Exception) -> Asked:
     return answer
 
 
+def waited_for(name: str, why: Exception | str) -> InputError:
+    """How a training ends that goes on without no site (`--when-lost wait`).
+
+    Args:
+        name: of the site that is lost.
+        why: it is.
+    """
+    words = str(why).removeprefix(f"site {name}: ")
+    return InputError(f"site {name}: {words}; start it again and resume with --resume, or use --when-lost skip")
+
+
 @contextmanager
 def reading(name: str) -> Iterator[None]:
     """What a site says in another form than agreed on is its own fault, and ends nobody else's work."""

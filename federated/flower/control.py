@@ -120,7 +120,7 @@ def control(address: str, certificate: Path) -> Iterator[Control]:
         certificate: PEM file of its authority.
 
     Raises:
-        InputError: it can't be reached.
+        InputError: it can't be reached, or is lost within the context.
     """
     quiet()
     host, port = split(address)
@@ -135,6 +135,8 @@ def control(address: str, certificate: Path) -> Iterator[Control]:
         ) from error
     try:
         yield Control(ControlStub(channel))
+    except grpc.RpcError as error:
+        raise InputError(f"--superlink {address}: the link was lost ({error.code().name}); start it again") from error
     finally:
         channel.close()
 

@@ -6,13 +6,13 @@ Each answer is another party's: whatever is in the place of one ends neither the
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
 from flwr.common import Message
-from flwr.common.heartbeat import HeartbeatSender, get_grpc_app_heartbeat_fn
+from flwr.common.heartbeat import HeartbeatSender
 from flwr.common.inflatable_protobuf_utils import (
     make_confirm_message_received_fn_protobuf,
     make_pull_object_fn_protobuf,
@@ -29,13 +29,15 @@ from flwr.proto.appio_pb2 import (
     PushAppMessagesRequest,
     RequestTokenRequest,
 )
+from flwr.proto.heartbeat_pb2 import SendAppHeartbeatRequest
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.run_pb2 import UpdateRunStatusRequest
+from flwr.proto.serverappio_pb2_grpc import ServerAppIoStub
 from flwr.server.grid.grpc_grid import GrpcGrid
 
 from federated.flower.arriving import Arriving
 from federated.flower.control import PATIENCE, Node, control
-from federated.flower.deadlines import with_deadlines
+from federated.flower.deadlines import LONGEST_OF_LAST, with_deadlines
 from federated.flower.fleet import KIND, content_of, quiet, record, retrying, split
 from federated.flower.sending import lasting, send
 from medimg.errors import InputError
@@ -43,6 +45,8 @@ from medimg.errors import InputError
 _PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two looks for answers
 _GLANCE = 3.0  # seconds between two looks for who is connected
 _TRIES = 10  # times that a request is sent again whose answer was lost
+_SHORTEST = 120.0  # seconds that a sign of life lasts, at least
+_SPARE = 3600.0  # seconds for which the link keeps a request after its time
 # In the place of an answer: there will be none.
 LOST = object()
 
@@ -77,10 +81,11 @@ class Grid:
         with self._lost():
             run = self._control.start_run()
         host, port = split(address)
-        self._grid = GrpcGrid(f"{host}:{port - 1}")
-        self._grid._retry_invoker = self._again = retrying(PATIENCE)
-        stub = self._grid._stub
+        self._grid, self._again = GrpcGrid(f"{host}:{port - 1}"), retrying(PATIENCE)
+        self._grid._connect()
+        stub = self._grid._grpc_stub = ServerAppIoStub(self._grid._channel)
         with_deadlines(stub)
+        _wrap_stub(stub, self._again)
         try:
             token = stub.RequestToken(RequestTokenRequest(run_id=run)).token
             stub.PullAppInputs(PullAppInputsRequest(token=token))
@@ -94,13 +99,17 @@ class Grid:
                 "'medimg federate link' runs?"
             ) from error
         _wrap_stub(self._control._stub, self._again)
-        beat = get_grpc_app_heartbeat_fn(stub, run, failure_message="the link forgot the run")
-        self._beat = HeartbeatSender(lasting(beat))
+        self._beat = HeartbeatSender(lasting(self._alive))
         self._beat.start()
 
     def online(self) -> dict[bytes, Node]:
-        """Public key -> the node of it that is connected."""
-        return self._control.online()
+        """Public key -> the node of it that is connected.
+
+        Raises:
+            InputError: the link is lost.
+        """
+        with self._lost():
+            return self._control.online()
 
     def ask(self, requests: Mapping[Node, bytes], patience: float, timeout: float) -> Answers:
         """Send requests to nodes, and what they answer.
@@ -118,9 +127,13 @@ class Grid:
         """
         self._again.max_time, self._arriving = patience, {}
         with self._lost():
-            answers, away, left, looked, lost = {}, {}, set(requests), time.monotonic(), Counter()
-            waiting, end = self._pushed(requests), looked + timeout
-            while left and (began := time.monotonic()) < end:
+            answers, away, left, lost = {}, {}, set(requests), Counter()
+            waiting = self._pushed(requests, timeout)
+            looked = began = time.monotonic()
+            end = looked + timeout
+            # Once more when the time is over: others' answers may have taken all of it to arrive.
+            while left and began < end:
+                began = time.monotonic()
                 for name, node in list(waiting.items()):
                     for content in self._pulled(name):
                         del waiting[name]
@@ -141,15 +154,15 @@ class Grid:
                         elif node.number in known or now - away[node] > patience:
                             left.remove(node)
                     # An error is Flower's own: a busy node's sign of life was late, and the request is gone.
-                    gone = (left & there) - set(waiting.values())
-                    waiting |= self._pushed({node: requests[node] for node in gone})
+                    gone = (left & there) - set(waiting.values()) if began < end else ()
+                    waiting |= self._pushed({node: requests[node] for node in gone}, timeout)
                 if left:
                     # A link that many sites keep busy is not asked all the time.
                     time.sleep(min(max(_PAUSE, time.monotonic() - began), _LONGEST_PAUSE))
         return Answers(answers, left - away.keys())
 
-    def _pushed(self, requests: Mapping[Node, bytes]) -> dict[str, Node]:
-        """Name of each message -> its node."""
+    def _pushed(self, requests: Mapping[Node, bytes], timeout: float = 0.0) -> dict[str, Node]:
+        """Name of each message -> its node; the link forgets them some time after `timeout` seconds."""
         run, stub, waiting = self._grid.run.run_id, self._grid._stub, {}
 
         def tell(message: Message, tree: ObjectTree) -> Iterable[str]:
@@ -161,7 +174,7 @@ class Grid:
             return taken.objects_to_push
 
         for node, raw in requests.items():
-            message = Message(record(raw), node.number, KIND)
+            message = Message(record(raw), node.number, KIND, ttl=timeout + _SPARE)
             message.metadata.__dict__.update(_run_id=run, _src_node_id=self._grid.node.node_id)
             try:
                 send(message, tell, make_push_object_fn_protobuf(stub.PushObject, self._grid.node, run))
@@ -209,16 +222,27 @@ class Grid:
     def close(self) -> None:
         """End the run."""
         self._again.max_time = 0.0
+        self._beat._stop_event.set()
         try:
-            self._beat.stop()
-            self._status("finished", "completed")
-        except (grpc.RpcError, RuntimeError, RunNotRunningException):
+            self._status("finished", "completed", LONGEST_OF_LAST)
+        except (grpc.RpcError, RunNotRunningException):
             # The link is gone, and with it the run.
             pass
         finally:
             self._grid.close()
             self._open.close()
+            # A sign of life that was on its way has ended with the channel; its thread may have, too.
+            with suppress(RuntimeError):
+                self._beat.stop()
 
-    def _status(self, status: str, detail: str = "") -> None:
+    def _alive(self) -> bool:
+        """A sign of life; whether the link has taken it."""
+        # Twice so long the link keeps the run, also while it is away itself and is waited for.
+        lasts = max(_SHORTEST, self._again.max_time)
+        request = SendAppHeartbeatRequest(run_id=self._grid.run.run_id, heartbeat_interval=lasts)
+        return self._grid._stub.SendAppHeartbeat(request).success
+
+    def _status(self, status: str, detail: str = "", timeout: float | None = None) -> None:
         run_status = run_status_to_proto(RunStatus(status, detail, ""))
-        self._grid._stub.UpdateRunStatus(UpdateRunStatusRequest(run_id=self._grid.run.run_id, run_status=run_status))
+        request = UpdateRunStatusRequest(run_id=self._grid.run.run_id, run_status=run_status)
+        self._grid._stub.UpdateRunStatus(request, timeout=timeout)

@@ -19,6 +19,7 @@ from federated.flower.calls import (
     SiteAwayError,
     SiteUnplannedError,
     reading,
+    waited_for,
     whole,
 )
 from federated.flower.description import Description, client_told, described, small, together, whole_number
@@ -154,9 +155,7 @@ class FlowerPool:
             except (InputError, SiteUnplannedError, SiteAwayError) as error:
                 lost[name] = str(error)
         if lost and self._config.when_lost == "wait":
-            name, why = next(iter(lost.items()))
-            why = why.removeprefix(f"site {name}: ")
-            raise InputError(f"site {name}: {why}; start it again and resume with --resume, or use --when-lost skip")
+            raise waited_for(*next(iter(lost.items())))
         return {name: arrived[name] for name in names if name in arrived}, lost
 
     def evaluate(self, weights_of: Callable[[str], list[np.ndarray]]) -> dict[str, dict]:

@@ -44,7 +44,8 @@ def lasting(beat: Callable[[], bool]) -> Callable[[], bool]:
     def sent() -> bool:
         try:
             return beat()
-        except grpc.RpcError:
+        except (grpc.RpcError, ValueError):
+            # gRPC's ValueError: its channel was closed meanwhile.
             return False
 
     return sent

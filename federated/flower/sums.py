@@ -6,11 +6,23 @@ import numpy as np
 
 from federated.config import FederateConfig
 from federated.flower import protocol
-from federated.flower.calls import Asked, Calls, SiteRefusedError, reading
+from federated.flower.calls import (
+    Asked,
+    Calls,
+    SiteAwayError,
+    SiteRefusedError,
+    SiteSilentError,
+    SiteUnplannedError,
+    reading,
+    waited_for,
+)
 from federated.flower.envelope import WireError
 from federated.rounds.combining import Sums
 from federated.secure.ckks_server import public_context
 from federated.secure.errors import RefusedError
+
+# Stages by which a site's vector is not in the sum yet.
+_BEFORE = ("advertise", "share", "mask", "encrypt")
 
 
 class SumsAtSites:
@@ -22,7 +34,7 @@ class SumsAtSites:
     """
 
     def __init__(self, calls: Calls, config: FederateConfig):
-        self._calls, self._kind = calls, config.secure
+        self._calls, self._kind, self._waits = calls, config.secure, config.when_lost == "wait"
         self._public, self._holders = b"", []
 
     def agree(self, names: Iterable[str], max_weight: float) -> None:
@@ -65,12 +77,17 @@ class SumsAtSites:
         return Sums(shapes, roster, self._asking, start, self._public)
 
     def _asking(self, number: int):
-        """An `federated.secure.network.Ask` of a round."""
+        """An `federated.secure.network.Ask` of a round, which raises InputError where a lost site is waited for."""
 
         def ask(stage: str, inbound: Mapping[str, bytes]):
             fields = {name: {"round": number, "stage": stage} for name in inbound}
             arrays = {name: {"content": [np.frombuffer(raw, np.uint8)]} for name, raw in inbound.items()}
-            for name, answer in self._calls.ask(protocol.MASK, fields, arrays).items():
+            answers = self._calls.ask(protocol.MASK, fields, arrays)
+            if self._waits and stage in _BEFORE:
+                for name, answer in answers.items():
+                    if isinstance(answer, (SiteAwayError, SiteSilentError, SiteUnplannedError)):
+                        raise waited_for(name, answer)
+            for name, answer in answers.items():
                 content = answer.envelope.arrays.get("content") if isinstance(answer, Asked) else None
                 if content:
                     yield name, content[0].tobytes()

@@ -1,12 +1,17 @@
 """`python -m federated.flower.superlink`: Flower's own SuperLink, started from this installation."""
 
+import resource
 import sqlite3
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from federated.flower.child import ends_with_parent
+
+# Views of the link's state of each kind that threads keep; each is two open files, and up to 2 MB.
+_MOST_KEPT = 64
 
 
 @contextmanager
@@ -50,18 +55,26 @@ def held_open(database: str) -> sqlite3.Connection:
     return connection
 
 
-def once_a_thread(made: Callable) -> Callable:
+def once_a_thread(made: Callable, most: int = _MOST_KEPT) -> Callable:
     """A factory of Flower's whose view of the link's state is made once a thread, not at every call.
 
     To open the state and to state all its tables takes four fifths of a busy link's time. A connection of SQLite's
-    belongs to its thread, and Flower's server keeps its threads.
+    belongs to its thread, and Flower's server keeps its threads, of which whoever reaches its port can have it start a
+    thousand: views beyond `most` are closed when their call ends. By itself Python closes none before it looks for
+    cycles, and meanwhile each has files open.
     """
-    kept = threading.local()
+    kept, known, turn = threading.local(), weakref.WeakSet(), threading.Lock()
 
     def view(factory):
         views = kept.__dict__
         if factory.database not in views:
-            views[factory.database] = made(factory)
+            one = made(factory)
+            with turn:
+                if len(known) >= most:
+                    weakref.finalize(one, one.conn.close).atexit = False
+                    return one
+                known.add(one)
+            views[factory.database] = one
         elif views[factory.database].conn.in_transaction:
             # Of a call that failed on its way: a view that nobody keeps undoes it when it goes.
             views[factory.database].conn.rollback()
@@ -70,8 +83,15 @@ def once_a_thread(made: Callable) -> Callable:
     return view
 
 
+def with_all_files() -> None:
+    """Let this process have as many files open as it may: each call at once has some, and each site."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 if __name__ == "__main__":
     ends_with_parent()
+    with_all_files()
     with without_tensorflow():
         from flwr.server.app import run_superlink
         from flwr.server.superlink.linkstate import LinkStateFactory

@@ -3,10 +3,12 @@
 import hashlib
 import os
 import signal
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -20,9 +22,12 @@ from flwr.proto import fleet_pb2
 from flwr.proto.appio_pb2 import PushAppMessagesRequest
 from flwr.proto.fleet_pb2_grpc import FleetServicer, add_FleetServicer_to_server
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatResponse
-from flwr.proto.message_pb2 import ObjectTree
+from flwr.proto.message_pb2 import ObjectTree, PullObjectRequest, PullObjectResponse
+from flwr.proto.run_pb2 import GetRunResponse
+from flwr.supercore.utils import uint64_to_int64
 
 from federated.flower import arriving, certificates, deadlines, grid, keys
+from federated.flower.control import control
 from federated.flower.fleet import LinkLostError, connected, record
 from federated.flower.link import Link, free_ports
 from federated.flower.link_folder import LinkFolder
@@ -167,13 +172,44 @@ def test_a_site_that_is_connected_and_says_nothing_holds_nobody_up_for_ever(link
     assert [node.number for node in silent] == [link.bad.node_id]
 
 
+def test_who_answered_in_time_is_not_silent_because_anothers_answer_took_all_of_it(
+    link, serving, coordinator, monkeypatch
+):
+    def later(node, head, content):
+        time.sleep(0.5)
+        node.answer(head, content)
+
+    def large(name, pulled=coordinator._pulled):
+        looks.append(name)
+        if len(looks) == 2:
+            time.sleep(4.0)
+        return pulled(name)
+
+    serving(link.good, later)
+    serving(link.bad, echo)
+    looks, numbers = [], {node.number: node for node in coordinator.online().values()}
+    monkeypatch.setattr(coordinator, "_pulled", large)
+    requests = {numbers[one.node_id]: HELLO for one in (link.good, link.bad)}
+    contents, silent = coordinator.ask(requests, 5.0, 2.0)
+    assert set(contents) == set(requests)
+    assert not silent
+
+
+def test_a_request_lasts_as_long_as_the_time_for_its_answer(link, serving, coordinator):
+    """By itself Flower forgets it, and would have it asked again, after half a day."""
+    heads = []
+    serving(link.good, lambda node, head, content: (heads.append(head), node.answer(head, content)))
+    node = next(node for node in coordinator.online().values() if node.number == link.good.node_id)
+    assert coordinator.ask({node: HELLO}, 5.0, 3 * 86400.0).contents == {node: HELLO}
+    assert [head.metadata.ttl > 3 * 86400.0 for head in heads] == [True]
+
+
 def test_a_link_that_stands_still_holds_nobody_for_ever(link, coordinator, monkeypatch):
     monkeypatch.setattr(deadlines, "_LONGEST", 2.0)
-    # A stub has the deadlines of when it was made.
-    for stub in (coordinator._grid._stub, coordinator._control._stub):
-        deadlines.with_deadlines(stub)
     node = next(iter(coordinator.online().values()))
     with stopped(link.process.process.pid):
+        with pytest.raises(InputError, match=r"the link was lost \(DEADLINE_EXCEEDED\)"):
+            coordinator.online()
         with pytest.raises(InputError, match=r"the link was lost \(DEADLINE_EXCEEDED\); start it again and resume"):
             coordinator.ask({node: HELLO}, 1.0, 60.0)
         with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="link"):
@@ -189,6 +225,65 @@ def test_a_link_that_stands_still_is_lost_for_its_sites(link, monkeypatch):
             node.receive()
         # It goes on where it was.
         assert node.receive() is None
+
+
+def test_a_link_that_stands_still_ends_whoever_tells_it_of_sites_in_one_line(link, monkeypatch):
+    monkeypatch.setattr(deadlines, "_LONGEST", 2.0)
+    with (
+        pytest.raises(InputError, match=r"^--superlink .*: the link was lost \(DEADLINE_EXCEEDED\); start it again$"),
+        control(link.process.address, link.process.certificate) as told,
+        stopped(link.process.process.pid),
+    ):
+        told.register(link.place.parties())
+
+
+def test_who_ends_waits_for_no_link_that_stands_still(link, monkeypatch):
+    coordinator = grid.Grid(link.process.address, link.process.certificate)
+    with ExitStack() as site:
+        site.enter_context(connected(link.process.address, link.process.certificate, link.third, 60.0))
+        # A sign of life is on its way.
+        beating = threading.Thread(target=coordinator._beat.heartbeat_fn)
+        with stopped(link.process.process.pid):
+            beating.start()
+            began = time.monotonic()
+            coordinator.close()
+            site.close()
+            beating.join()
+            assert time.monotonic() - began < 60.0
+            assert not coordinator._beat._thread.is_alive()
+
+
+@pytest.mark.parametrize("way", ["coordinator", "site"])
+def test_a_part_on_its_way_is_given_up_with_the_link(link, coordinator, monkeypatch, way):
+    """A part may take an hour, the link's next word may not."""
+    monkeypatch.setattr(deadlines, "_LONGEST", 2.0)
+    monkeypatch.setattr(deadlines, "_GLANCE", 0.5)
+    run, stub = coordinator._grid.run.run_id, coordinator._grid._stub
+    request = PullObjectRequest(node=coordinator._grid.node, run_id=run, object_id="a" * 64)
+    pull = partial(stub.PullObject, request) if way == "coordinator" else partial(link.good._pull, run, "a" * 64)
+    with ThreadPoolExecutor(1) as pool, stopped(link.process.process.pid):
+        with pytest.raises(grpc.RpcError) as lost:
+            pool.submit(pull).result(timeout=60.0)
+        assert lost.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_the_link_keeps_a_run_as_long_as_its_coordinator_waits_for_the_link(link, coordinator):
+    """By itself Flower ends it after a minute without a sign of life, and a link that is back would know none."""
+
+    def lasts():
+        with closing(sqlite3.connect(link.place.root / "state.db")) as state:
+            number = uint64_to_int64(coordinator._grid.run.run_id)
+            ((until,),) = state.execute("SELECT active_until FROM run WHERE run_id = ?", (number,))
+            return until - time.time()
+
+    assert coordinator._beat.heartbeat_fn()
+    assert 150.0 < lasts() < 300.0
+    coordinator.ask({}, 500.0, 1.0)
+    assert coordinator._beat.heartbeat_fn()
+    assert 900.0 < lasts() < 1100.0
+    # Of a run that has ended it says no more.
+    coordinator._status("finished", "completed")
+    assert coordinator._beat.heartbeat_fn() is False
 
 
 @contextmanager
@@ -251,7 +346,7 @@ class Stumbling(FleetServicer):
     """A link whose disk is full for a while, and which then tells of messages in a form that Flower has not."""
 
     def __init__(self):
-        self.beats, self.looks = 0, 0
+        self.beats, self.looks, self.runs = 0, 0, 0
 
     def ActivateNode(self, request, context):  # noqa: N802
         return fleet_pb2.ActivateNodeResponse(node_id=7)
@@ -264,6 +359,14 @@ class Stumbling(FleetServicer):
         if self.beats < 2:
             context.abort(grpc.StatusCode.INTERNAL, "disk full")
         return SendNodeHeartbeatResponse(success=self.beats > 2)
+
+    def GetRun(self, request, context):  # noqa: N802
+        self.runs += 1
+        return GetRunResponse()
+
+    def PullObject(self, request, context):  # noqa: N802
+        time.sleep(4.0)
+        return PullObjectResponse(object_found=True, object_available=True, object_content=HELLO)
 
     def PullMessages(self, request, context):  # noqa: N802
         self.looks += 1
@@ -305,3 +408,11 @@ def test_what_flower_can_t_read_ends_no_site(stumbling):
     assert node.receive() is None
     assert servicer.looks > 1
     assert not node.expects
+
+
+def test_a_large_part_takes_longer_than_any_other_call(stumbling, monkeypatch):
+    servicer, node = stumbling
+    monkeypatch.setattr(deadlines, "_LONGEST", 2.0)
+    monkeypatch.setattr(deadlines, "_GLANCE", 0.5)
+    assert node._pull(7, "a" * 64) == HELLO
+    assert servicer.runs > 1

@@ -1,9 +1,11 @@
 """The link's state is held open, so that no call waits for the disk, and a kill loses nothing."""
 
+import gc
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 from flwr.server.superlink.linkstate import LinkStateFactory
@@ -51,6 +53,22 @@ def test_a_thread_opens_the_state_once(made, tmp_path):
         assert there is not here[0]
         assert pool.submit(view, factories[0]).result() is there
     assert here[0] is here[2] is not here[1] is here[3]
+
+
+@pytest.mark.parametrize("made", [LinkStateFactory.state, ObjectStoreFactory.store])
+def test_so_many_threads_keep_the_state_open_and_no_more(made, tmp_path):
+    """Whoever reaches the link's port can have it start a thousand threads, which stay."""
+    factory, view = type("Factory", (), {"database": str(tmp_path / "one.db")}), once_a_thread(made, 2)
+    with ExitStack() as stack:
+        pools = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(4)]
+        kept = [pool.submit(lambda: view(factory) is view(factory)).result() for pool in pools]
+        assert kept == [True, True, False, False]
+        opened = [str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+        assert opened.count(f"{factory.database}-wal") == 2
+        # Of threads that have ended nothing is kept.
+        pools[0].shutdown()
+        gc.collect()
+        assert pools[2].submit(lambda: view(factory) is view(factory)).result()
 
 
 def test_what_a_call_left_undone_is_not_the_next_ones(tmp_path):
