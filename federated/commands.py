@@ -200,13 +200,15 @@ def rehearse(data_folder, out, overwrite, **values):
     """Federate DATA with a real link and a process for each of its sites, all on this machine, and end them all."""
     config = take(FederateConfig, values)
     from federated.federate import federate
-    from federated.flower.rehearse import FOLDER, rehearsal
+    from federated.flower.rehearse import FOLDER, clear, rehearsal
     from medimg.preparation.builtin import resolve
     from medimg.run import require_free
 
     out = Path(out)
     # From before the sites are started until their logs are kept, so that another's are not written over.
     with locked(out):
+        if overwrite:
+            clear(out)
         require_free(out, overwrite)
         with progress_bars() as step, rehearsal(resolve(data_folder), config, out / FOLDER) as (held_out, at_sites):
             run = federate(held_out, out, at_sites, overwrite=overwrite, listener=_listener(step))

@@ -27,12 +27,13 @@ from federated.partition import partition
 from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
-from medimg.lock import scratch
+from medimg.lock import content, scratch
 from medimg.untrusted.printable import printable
 
 FOLDER = "rehearsal"
 _PAUSE = 0.2  # seconds between two looks for who is connected
 _KEPT = ("audit.jsonl", "audit_head.json", "policy.yaml", "site.log")
+_LOG = "link.log"  # of the link
 
 
 @contextmanager
@@ -152,6 +153,14 @@ def _copy(source: Dataset, made: Dataset) -> None:
     made.save()
 
 
+def clear(out: Path) -> None:
+    """Remove what a rehearsal has kept that ended before there was a Run, where the folder holds nothing else."""
+    kept = out / FOLDER
+    files = [path for path in kept.rglob("*") if not path.is_dir()]
+    if content(out) == [kept] and all(path.name in (*_KEPT, _LOG) for path in files):
+        shutil.rmtree(kept)
+
+
 def _keep(root: Path, kept: Path, names: list[str]) -> None:
     """Logs and policies of the sites, and the link's log."""
     if not kept.parent.is_dir():
@@ -161,6 +170,6 @@ def _keep(root: Path, kept: Path, names: list[str]) -> None:
             path = root / f"site-{number}" / file
             if path.is_file():
                 atomic.copy(path, kept / name / file)
-    log = root / "link" / "link.log"
+    log = root / "link" / _LOG
     if log.is_file():
-        atomic.copy(log, kept / "link.log")
+        atomic.copy(log, kept / _LOG)

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from federated.flower import serve as serving
 from federated.flower.fleet import LinkLostError
 from medimg.errors import InputError
 from tests.command import medimg
+from tests.datasets import write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +214,38 @@ def test_a_run_is_approved_in_the_sites_own_folder(there, tmp_path):
     assert "no such folder" in refused("policy", "approve", "run", "--folder", tmp_path / "nowhere")
     done = medimg("federate", "policy", "approve", "run\x1b[31m", "--folder", tmp_path)
     assert (done.exit_code, done.output) == (0, "run\\x1b[31m is allowed\n")
+
+
+@pytest.fixture
+def siteless(tmp_path):
+    """A Dataset that can't be rehearsed on."""
+    dataset = write_dataset(tmp_path / "data")
+    replace(dataset, manifest=dataset.manifest.drop(columns="site")).save()
+    return dataset.root
+
+
+@pytest.fixture
+def left(tmp_path):
+    """What a rehearsal keeps that ends before there is a Run, at a full disk for one."""
+    (tmp_path / "out" / "rehearsal" / "paris").mkdir(parents=True)
+    (tmp_path / "out" / "rehearsal" / "link.log").write_text("")
+    (tmp_path / "out" / "rehearsal" / "paris" / "site.log").write_text("")
+    return tmp_path / "out"
+
+
+def test_what_a_rehearsal_without_a_run_left_is_overwritten(left, siteless):
+    words = ("rehearse", siteless, "--out", left)
+    assert "already holds files; give another folder, --resume or --overwrite" in refused(*words)
+    assert (left / "rehearsal").is_dir()
+    # What is wrong next is the Dataset.
+    assert "site" in refused(*words, "--overwrite")
+    assert not (left / "rehearsal").exists()
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "rehearsal/thesis.txt", "rehearsal/paris/thesis.txt"])
+def test_with_anything_else_there_nothing_is(left, siteless, name):
+    (left / name).write_text("mine")
+    words = ("rehearse", siteless, "--out", left, "--overwrite")
+    assert "is not a Run, so --overwrite" in refused(*words)
+    assert (left / name).read_text() == "mine"
+    assert (left / "rehearsal" / "link.log").is_file()
