@@ -31,9 +31,14 @@ class _InOneOperation:
         )
 
 
+# A saved model names its optimizer by `__module__`: Keras' own, so that a table's opens where there is no medimg.
 class Adam(_InOneOperation, tf.keras.optimizers.Adam):
     """`tf.keras.optimizers.Adam`, with its arguments."""
+
+    __module__ = "keras.optimizers"
 
 
 class AdamW(_InOneOperation, tf.keras.optimizers.AdamW):
     """`tf.keras.optimizers.AdamW`, with its arguments."""
+
+    __module__ = "keras.optimizers"

@@ -230,8 +230,9 @@ def formal_guarantee(subject: Subject) -> str:
     if guarantee is None:
         return NO_GUARANTEE
     return (
-        f"Formal guarantee, as the privacy ledger says: (epsilon, delta) = ({guarantee['epsilon']:.3g}, "
-        f"{guarantee['delta']:g}) for one {guarantee['unit']}; its assumptions are part of it."
+        f"Formal guarantee, as the synthetic Dataset's own files claim: (epsilon, delta) = "
+        f"({guarantee['epsilon']:.3g}, {guarantee['delta']:g}) for one {guarantee['unit']}; medimg "
+        "has not verified it, who made the rows answers for it, and its assumptions are part of it."
     )
 
 

@@ -48,6 +48,15 @@ def test_weights_are_those_of_keras(name, options):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=3e-6)
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_saved_model_names_the_optimizer_of_keras(name):
+    """Who opens it need not have medimg."""
+    ours, keras = PAIRS[name]
+    found = tf.keras.saving.serialize_keras_object(ours(0.01))
+    assert found == tf.keras.saving.serialize_keras_object(keras(0.01)) | {"registered_name": ours.__name__}
+    assert type(tf.keras.saving.deserialize_keras_object(found)) is keras
+
+
 def test_float64_keeps_its_digits():
     found, expected = (_stepped(kind(0.01), _variables("float64"), 25) for kind in PAIRS["adam"])
     for one, other in zip(found, expected, strict=True):

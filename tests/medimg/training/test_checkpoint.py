@@ -5,10 +5,13 @@ import math
 
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import tensor_shape_pb2, types_pb2
+from tensorflow.core.protobuf import tensor_bundle_pb2
 
 from medimg.errors import InputError
 from medimg.training.checkpoint import Checkpoints
 from medimg.training.progress import Progress
+from tests.tensor_bundles import write_index
 
 
 def test_measures_that_are_no_number_come_back(tmp_path):
@@ -55,6 +58,19 @@ def test_the_newest_checkpoint_is_kept_beside_what_is_none(tmp_path):
         checkpoints.save(Progress(epoch=1, total_epochs=epoch), [], weight=tf.Variable(1.0))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last-1000000", "last-notes"]
     assert checkpoints.state()[0].total_epochs == 100_000
+
+
+@pytest.mark.parametrize("sizes", [(2**50,), (2**34,), (2**20, 2**20)])
+def test_a_tensor_larger_than_its_file_is_refused_before_room_is_made(tmp_path, sizes):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(Progress(), [], weight=tf.Variable(tf.ones(3)))
+    shape = tensor_shape_pb2.TensorShapeProto(dim=[{"size": size} for size in sizes])
+    entry = tensor_bundle_pb2.BundleEntryProto(dtype=types_pb2.DT_FLOAT, shape=shape, size=4 * math.prod(sizes))
+    header = tensor_bundle_pb2.BundleHeaderProto(num_shards=1, version={"producer": 1})
+    entries = {b"": header.SerializeToString(), b"weight/.ATTRIBUTES/VARIABLE_VALUE": entry.SerializeToString()}
+    write_index(tmp_path / "last-000000" / "variables.index", entries)
+    with pytest.raises(InputError, match=f"claims {4 * math.prod(sizes):,} bytes, of"):
+        checkpoints.restore(weight=tf.Variable(tf.zeros(3)))
 
 
 def _model(units: int = 3) -> tf.keras.Model:
