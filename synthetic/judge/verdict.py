@@ -13,8 +13,8 @@ from synthetic.judge.rows import Subject
 from synthetic.judge.tail_findings import tail_findings
 
 NO_GUARANTEE = (
-    "No formal guarantee: the generator was not trained with differential privacy; the tests above can show a leak, "
-    "and never that there is none."
+    "No formal guarantee: the synthetic Dataset's files claim no differential privacy; the tests above can show a "
+    "leak, and never that there is none."
 )
 
 VERDICTS = {"pass": "share", "care": "share-with-care", "fail": "do-not-share"}
