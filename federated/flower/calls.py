@@ -37,6 +37,10 @@ class SiteUnplannedError(RuntimeError):
     """A site was started anew and has to be given the plan again."""
 
 
+# It may be asked anew, once it is there again.
+GONE = (SiteAwayError, SiteUnplannedError)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a site is asked, and what it answered.
@@ -129,8 +133,7 @@ class Calls:
         outcomes: dict[str, Asked | Exception] = {}
         for node, name in names.items():
             if node not in answers:
-                late = f"site {name}: connected, but without an answer for {self._timeout:g} s (--site-timeout)"
-                outcomes[name] = SiteSilentError(late) if node in silent else SiteAwayError("is away")
+                outcomes[name] = self._silent(name) if node in silent else SiteAwayError("is away")
                 continue
             try:
                 outcomes[name] = self._opened(kind, name, sent[node], answers[node])
@@ -170,6 +173,11 @@ class Calls:
                     "with the key that the link knows?"
                 )
             time.sleep(_GLANCE)
+
+    def _silent(self, name: str) -> SiteSilentError:
+        return SiteSilentError(
+            f"site {name}: connected, but without an answer for {self._timeout:g} s (--site-timeout)"
+        )
 
     def _opened(self, kind: str, name: str, request: bytes, raw: bytes | None) -> Asked:
         if not raw:

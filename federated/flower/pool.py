@@ -13,11 +13,10 @@ from federated.engine.state import State
 from federated.engine.updates import ClientRound, ClientUpdate
 from federated.flower import protocol
 from federated.flower.calls import (
+    GONE,
     TRIES,
     Asked,
     Calls,
-    SiteAwayError,
-    SiteUnplannedError,
     reading,
     waited_for,
     whole,
@@ -152,7 +151,7 @@ class FlowerPool:
             try:
                 with reading(name):
                     arrived[name] = self._update(name, whole(answer))
-            except (InputError, SiteUnplannedError, SiteAwayError) as error:
+            except (InputError, *GONE) as error:
                 lost[name] = str(error)
         if lost and self._config.when_lost == "wait":
             raise waited_for(*next(iter(lost.items())))
@@ -171,7 +170,7 @@ class FlowerPool:
             try:
                 with reading(name):
                     metrics[name] = metrics_told(whole(answer).envelope.fields)
-            except (InputError, SiteUnplannedError, SiteAwayError) as error:
+            except (InputError, *GONE) as error:
                 metrics[name] = {"why": str(error)}
         return metrics
 
@@ -188,7 +187,7 @@ class FlowerPool:
         """
         head, heads, signed = self._log.head.hash, {}, {}
         for name, answer in self._patiently(protocol.FINISH, {n: {"head": head} for n in self._parties}, {}).items():
-            with suppress(InputError, SiteUnplannedError, SiteAwayError), reading(name):
+            with suppress(InputError, *GONE), reading(name):
                 fields = whole(answer).envelope.fields
                 heads[name] = printable(fields["head"], _HEX)
                 signed[name] = self._countersigned(name, fields, head)
@@ -229,7 +228,7 @@ class FlowerPool:
         for _ in range(TRIES):
             answers |= self._calls.ask(kind, {name: fields[name] for name in left}, arrays)
             # One that is away was waited for already.
-            away = [name for name in left if isinstance(answers[name], (SiteUnplannedError, SiteAwayError))]
+            away = [name for name in left if isinstance(answers[name], GONE)]
             left = []
             for name in filter(self._calls.found_again, away):
                 try:

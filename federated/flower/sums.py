@@ -6,16 +6,7 @@ import numpy as np
 
 from federated.config import FederateConfig
 from federated.flower import protocol
-from federated.flower.calls import (
-    Asked,
-    Calls,
-    SiteAwayError,
-    SiteRefusedError,
-    SiteSilentError,
-    SiteUnplannedError,
-    reading,
-    waited_for,
-)
+from federated.flower.calls import GONE, Asked, Calls, SiteRefusedError, SiteSilentError, reading, waited_for
 from federated.flower.envelope import WireError
 from federated.rounds.combining import Sums
 from federated.secure.ckks_server import public_context
@@ -85,7 +76,7 @@ class SumsAtSites:
             answers = self._calls.ask(protocol.MASK, fields, arrays)
             if self._waits and stage in _BEFORE:
                 for name, answer in answers.items():
-                    if isinstance(answer, (SiteAwayError, SiteSilentError, SiteUnplannedError)):
+                    if isinstance(answer, (*GONE, SiteSilentError)):
                         raise waited_for(name, answer)
             for name, answer in answers.items():
                 content = answer.envelope.arrays.get("content") if isinstance(answer, Asked) else None

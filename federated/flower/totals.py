@@ -7,7 +7,7 @@ import numpy as np
 
 from federated.config import FederateConfig
 from federated.flower import protocol
-from federated.flower.calls import TRIES, Asked, Calls, SiteAwayError, SiteSilentError, SiteUnplannedError
+from federated.flower.calls import GONE, TRIES, Asked, Calls, SiteSilentError
 from federated.flower.envelope import WireError
 from federated.secure import masking
 from federated.secure.client import STAGES
@@ -98,8 +98,8 @@ class TotalsAtSites:
             fields = {"question": self._number, "stage": stage, **(first if stage == STAGES[0] else {})}
             arrays = {name: {"content": [np.frombuffer(raw, np.uint8)]} for name, raw in inbound.items()}
             answers = self._calls.ask(protocol.STATISTICS, dict.fromkeys(inbound, fields), arrays)
-            gone = (SiteAwayError, SiteUnplannedError, *([SiteSilentError] if stage in _LATE else []))
-            lost = [name for name, one in answers.items() if isinstance(one, gone)]
+            kinds = (*GONE, SiteSilentError) if stage in _LATE else GONE
+            lost = [name for name, one in answers.items() if isinstance(one, kinds)]
             if lost and stage not in _LATE:
                 raise _LostError(f"site {', '.join(lost)}: is away", lost)
             for name, answer in answers.items():
