@@ -9,8 +9,9 @@ import pytest
 
 from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
-from medimg.privacy import ledger
 from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.ledger import segments_of
+from medimg.privacy.recount import promise_of
 from medimg.privacy.segments import events_of, united
 from medimg.run import Run
 from tests.command import medimg
@@ -55,8 +56,8 @@ def test_an_old_run_predicts_by_the_command(old, name, tmp_path):
 
 def test_what_an_old_private_run_promised_still_counts(old):
     run = Run.load(old / "table-run")
-    content = ledger.of_run(run.root, run.config["options"])
-    spent = epsilon_of(events_of(united(ledger.segments_of(content)), "patient"), content["delta"])
+    content = promise_of(run.root, run.config["options"])
+    spent = epsilon_of(events_of(united(segments_of(content)), "patient"), content["delta"])
     assert spent["pld"] == pytest.approx(content["epsilon"]["pld"], rel=1e-6)
 
 

@@ -20,7 +20,7 @@ from federated.report.words import NO_PRIVACY, apart, course, limits, promise, s
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.lock import content, require_other, writes
-from medimg.style.words import bytes_text, interval
+from medimg.style.words import bytes_text, epsilon_text, interval
 from medimg.untrusted.inside import require_own_files
 from medimg.untrusted.printable import printable
 
@@ -201,7 +201,7 @@ def _text(federation: dict, rounds, summary: dict, log) -> str:
 def _row(federation: dict, rounds, name: str) -> str:
     rows = rounds[rounds["client"] == name]
     privacy = ((federation["privacy"] or {}).get("sites") or {}).get(name)
-    epsilon = "none promised" if privacy is None else f"{privacy['epsilon']['pld']:.3g}"
+    epsilon = "none promised" if privacy is None else epsilon_text(privacy["epsilon"])
     at_site = (federation.get("measured_at_sites") or {}).get(name, {})
     auroc = (at_site.get("metrics") or {}).get("auroc")
     auroc_text = interval(auroc, missing=at_site.get("why", "not measured there"))

@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from medimg.errors import InputError
+from medimg.privacy.recount import promised
+from medimg.privacy.spending import FILE
 from medimg.untrusted.csv_cells import read_csv
 from medimg.untrusted.json_file import read_json
 
@@ -52,9 +54,28 @@ def read_federation(root: Path) -> dict:
     """Content of `federation.json`.
 
     Raises:
-        InputError: it is missing or no JSON object.
+        InputError: it is missing or no JSON object, or says of privacy what `privacy.json` does not.
     """
-    return read_json(_existing(Path(root) / FEDERATION), "train again")
+    path = _existing(Path(root) / FEDERATION)
+    federation = read_json(path, "train again", ("privacy",))
+    _require_promise(path, federation["privacy"], promised(Path(root)))
+    return federation
+
+
+def _require_promise(path: Path, told: object, content: dict | None) -> None:
+    """Refuse a promise that is not, word for word, that of the ledger, whose epsilon was counted anew."""
+    summed = None if content is None else _promise(content | {"total": content})
+    if (told if told is None else _promise(told)) != summed:
+        raise InputError(f"{path}: its 'privacy' is not what {FILE} says; restore both")
+
+
+def _promise(told: object) -> tuple:
+    """Unit, delta and epsilons, of all and of each site."""
+    try:
+        sites = {name: site["epsilon"] for name, site in told["sites"].items()}  # pyright: ignore
+        return told["unit"], told["delta"], told["total"]["epsilon"], sites  # pyright: ignore
+    except (KeyError, TypeError, AttributeError):
+        return ()
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 from federated.config import FederateConfig
 from federated.federate import federate
 from federated.tff.execution import Execution
-from medimg.privacy.ledger import read
+from medimg.privacy.recount import promised
 from medimg.studies.steps import Inputs
 from medimg.untrusted.json_file import read_json
 
@@ -34,7 +34,7 @@ def run(inputs: Inputs, folder: Path, options: dict) -> dict:
     history = trained.history()
     places = federation["comparison"]["gain"]["places"]
     values = next((place["values"] for place in places if place["kind"] == "pooled"), {})
-    account = read(folder)
+    account = promised(folder)
     seconds = pd.to_numeric(history["seconds"], errors="coerce")[min(1, len(history) - 1) :].mean()
     return {
         **metrics,

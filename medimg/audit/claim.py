@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.privacy import ledger
+from medimg.privacy.recount import promised
 from medimg.run import Run
 
 # e to this is near the largest float.
@@ -64,9 +64,9 @@ def claim_of(run: Run) -> Claim | None:
     """The claim of a Run's `privacy.json`; None when it was not trained privately.
 
     Raises:
-        InputError: the file can't be read.
+        InputError: the file can't be read, or claims less than its events give.
     """
-    content = ledger.read(run.root)
+    content = promised(run.root)
     if content is None:
         return None
     epsilon = content["epsilon"]["pld"]

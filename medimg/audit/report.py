@@ -5,7 +5,7 @@ from pathlib import Path
 from medimg import atomic
 from medimg.audit.attacked import Attacked
 from medimg.audit.figures import loss_figure, roc_figure
-from medimg.privacy import ledger
+from medimg.privacy.recount import promised
 from medimg.privacy.statement import summary
 from medimg.run import Run
 from medimg.style.figures import save
@@ -59,7 +59,7 @@ def page(run: Run, result: dict, figures: dict[str, Path], unit: str) -> str:
         figures: name -> PNG file.
         unit: what a row of the Dataset is, `image` or `row`.
     """
-    content = ledger.read(run.root)
+    content = promised(run.root)
     return template("audit", "audit.html").render(
         result=result,
         run=run,

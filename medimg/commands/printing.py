@@ -61,12 +61,12 @@ def positive(description: dict) -> None:
 
 def training(run) -> None:
     """The epoch of each phase whose weights were kept, and what privacy was spent."""
-    from medimg.privacy.ledger import read
+    from medimg.privacy.recount import promised
     from medimg.privacy.statement import summary
 
     description = run.description()
     positive(description)
-    history, spent = run.history(), read(run.root)
+    history, spent = run.history(), promised(run.root)
     if "members" in description:
         columns = ["run", "name", "weight", "val_loss"]
         table("Members", columns, [[one[name] for name in columns] for one in description["members"]])
@@ -90,12 +90,12 @@ def _best_epochs(history, keeps_last: bool) -> None:
 def promises(run) -> None:
     """What a Run that leaves its folder promises, in the words of its report and of its model card."""
     from medimg.evaluation.operating_point import metrics_of, threshold_statement
-    from medimg.privacy import ledger
+    from medimg.privacy.recount import promise_of
     from medimg.privacy.statement import NO_PRIVACY, summary
 
     description = run.description()
     positive(description)
-    content = ledger.of_run(run.root, run.config["options"])
+    content = promise_of(run.root, run.config["options"])
     unit = "row" if "preprocessing" in description else "image"
     click.echo(summary(content, unit) if content else NO_PRIVACY)
     click.echo(threshold_statement(metrics_of(run), description))
@@ -109,7 +109,7 @@ def folds(result: dict, root) -> None:
         root: the cross-validation's folder.
     """
     from medimg.evaluation.copied_rows import copies_note
-    from medimg.privacy.ledger import read
+    from medimg.privacy.recount import promised
     from medimg.privacy.statement import summary
 
     rows = []
@@ -123,7 +123,7 @@ def folds(result: dict, root) -> None:
     for note in copies_note(result.get("copies"), result["n"]):
         say(f"note: {note}")
     _sites(result)
-    spent = read(Path(root))
+    spent = promised(Path(root))
     if spent:
         click.echo(summary(spent))
 

@@ -4,17 +4,16 @@ Neighbouring relation throughout: add or remove one unit (one patient with all i
 number of units and the sampling probability count as public.
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from medimg.errors import InputError
 from medimg.privacy.events import composed, without_amplification
+from medimg.privacy.loss_distribution import interval_of, largest_loss, pld, pld_at
 from medimg.privacy.mechanism import Mechanism
+from medimg.privacy.renyi import rdp
 
-# Epsilon above which only the RDP accountant is asked.
-MEANINGLESS = 1000.0
 # Noise multipliers that are looked at.
 LEAST_NOISE, MOST_NOISE = 1e-3, 1e7
 # How much wider the cells are where a figure is a first guess only.
@@ -51,23 +50,23 @@ def epsilon_of(events: Iterable, delta: float) -> dict[str, float]:
     amplified = composed(events)
     plain = composed(map(without_amplification, events))
     return {
-        "pld": _pld(amplified, delta),
-        "rdp": _rdp(amplified, delta),
-        "pld_without_amplification": _pld(plain, delta),
-        "rdp_without_amplification": _rdp(plain, delta),
+        "pld": pld(amplified, delta),
+        "rdp": rdp(amplified, delta),
+        "pld_without_amplification": pld(plain, delta),
+        "rdp_without_amplification": rdp(plain, delta),
     }
 
 
 def pld_epsilon(events: Iterable, delta: float) -> float:
     """The tight epsilon of all events together, which budgets go by; 0 where nothing happened."""
     _check_delta(delta)
-    return _pld(composed(events), delta)
+    return pld(composed(events), delta)
 
 
 def rdp_epsilon(events: Iterable, delta: float) -> float:
     """The epsilon that is quick to compute and a little too high; 0 where nothing happened."""
     _check_delta(delta)
-    return _rdp(composed(events), delta)
+    return rdp(composed(events), delta)
 
 
 def calibrate(epsilon: float, delta: float, mechanism: Mechanism, steps: int, previous: Iterable = ()) -> float:
@@ -101,16 +100,15 @@ def calibrate(epsilon: float, delta: float, mechanism: Mechanism, steps: int, pr
         part = replace(mechanism, noise_multiplier=noise_multiplier).event([(0, steps)])
         return composed((*previous, part))
 
-    interval = COARSE * _interval(event(1.0), epsilon)
+    interval = COARSE * interval_of(event(1.0), epsilon)
 
     def coarse(noise_multiplier: float) -> float:
         # So little noise is far from any budget, and its table would fit no memory.
-        largest_loss = 0.5 / noise_multiplier**2 + 10.0 / noise_multiplier
-        if largest_loss > MOST_CELLS * interval:
+        if largest_loss(noise_multiplier) > MOST_CELLS * interval:
             return math.inf
-        return _pld_at(event(noise_multiplier), delta, interval)
+        return pld_at(event(noise_multiplier), delta, interval)
 
-    noise = _least(lambda noise: _pld(event(noise), delta), coarse, epsilon)
+    noise = _least(lambda noise: pld(event(noise), delta), coarse, epsilon)
     if noise is None:
         raise InputError(
             f"--dp-epsilon {epsilon}: too little is left for {steps} steps with any noise, after {spent:.5g} at delta "
@@ -187,105 +185,6 @@ def _root(epsilon_of_noise: Callable[[float], float], epsilon: float, start: flo
             return math.exp(root + step)
         step *= 2.0
     return math.exp(high)
-
-
-@functools.lru_cache(maxsize=512)
-def _rdp(event, delta: float) -> float:
-    import dp_accounting
-    import numpy as np
-
-    if not event.events:
-        return 0.0
-    orders = dp_accounting.rdp.RdpAccountant().orders
-    # What the accountant does, but keeping the divergences of a single step, which take nearly all of its time.
-    total = sum((part.count * _renyi(part.event) for part in event.events), np.zeros(len(orders)))
-    return float(dp_accounting.rdp.compute_epsilon(orders.tolist(), total.tolist(), delta)[0])
-
-
-@functools.lru_cache(maxsize=64)
-def _renyi(event):
-    """Renyi divergences of one step, float64 (orders,); a training asks for them again after every epoch."""
-    import dp_accounting
-
-    from medimg.privacy.summed_noise import SummedNoiseDpEvent, renyi
-
-    accountant = dp_accounting.rdp.RdpAccountant()
-    if isinstance(event, SummedNoiseDpEvent):
-        return renyi(event, accountant.orders)
-    return _compose(accountant, event).rdp
-
-
-@functools.lru_cache(maxsize=512)
-def _pld(event, delta: float) -> float:
-    if not event.events:
-        return 0.0
-    roughly = _rdp(event, delta)
-    # So large an epsilon protects nobody; the tight figure would need a table that fits no memory.
-    if roughly > MEANINGLESS:
-        return roughly
-    return _pld_at(event, delta, _interval(event, roughly))
-
-
-def _pld_at(event, delta: float, interval: float) -> float:
-    import dp_accounting
-    from dp_accounting.pld import privacy_loss_distribution
-
-    from medimg.privacy.summed_noise import SummedNoiseDpEvent
-
-    # Of noise in shares only a bound of the Renyi divergences is known; what is composed with it is counted alike.
-    if any(isinstance(part.event, SummedNoiseDpEvent) for part in event.events):
-        return _rdp(event, delta)
-    sampled = dp_accounting.PoissonSampledDpEvent
-    if not all(
-        isinstance(part.event, sampled) and isinstance(part.event.event, dp_accounting.GaussianDpEvent)
-        for part in event.events
-    ):
-        accountant = dp_accounting.pld.PLDAccountant(value_discretization_interval=interval)
-        return float(_compose(accountant, event).get_epsilon(delta))
-    # What the accountant does, but keeping the loss of a single step, which takes nearly all of its time.
-    total = privacy_loss_distribution.identity(value_discretization_interval=interval)
-    for part in event.events:
-        total = total.compose(_sampled_gaussians(part.event, part.count, interval))
-    return float(total.get_epsilon_for_delta(delta))
-
-
-@functools.lru_cache(maxsize=32)
-def _sampled_gaussians(event, count: int, interval: float):
-    """Privacy loss distribution of so many steps; those of earlier trainings are asked for again and again."""
-    return _sampled_gaussian(event, interval).self_compose(count)
-
-
-@functools.lru_cache(maxsize=32)
-def _sampled_gaussian(event, interval: float):
-    """Privacy loss distribution of one Poisson-sampled Gaussian step."""
-    from dp_accounting.pld import privacy_loss_distribution
-
-    return privacy_loss_distribution.from_gaussian_mechanism(
-        standard_deviation=event.event.noise_multiplier,
-        value_discretization_interval=interval,
-        sampling_prob=event.sampling_probability,
-    )
-
-
-def _compose(accountant, event):
-    import dp_accounting
-
-    try:
-        return accountant.compose(event)
-    except dp_accounting.UnsupportedEventError as error:
-        raise InputError(f"privacy ledger: no accounting for this event ({' '.join(str(error).split())})") from error
-
-
-def _interval(event, epsilon: float) -> float:
-    """Width of the cells of the privacy loss, for an epsilon that is right to 1e-4 relative.
-
-    Losses are rounded up in each step, so any width gives a valid epsilon, but cells wider than the loss of a step
-    add up: 1e-3 gives 0.30 instead of 0.10 after 100,000 small steps, and 1e-4 takes minutes for an epsilon of
-    thousands. The loss of one of n steps is about epsilon / sqrt(n).
-    """
-    steps = sum(part.count for part in event.events)
-    width = max(epsilon, 1e-6) / max(300.0, 100.0 * math.sqrt(steps))
-    return 10.0 ** min(-1, max(-6, math.floor(math.log10(width))))
 
 
 def _check_delta(delta: float) -> None:

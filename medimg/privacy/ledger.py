@@ -263,24 +263,6 @@ def is_private(options: Mapping) -> bool:
     return any(value is not None for value in budgets) or options.get("dp", "none") != "none"
 
 
-def of_run(folder: Path, options: Mapping) -> dict | None:
-    """What a Run that leaves its folder must say: its `privacy.json`, None when it was not trained privately.
-
-    Args:
-        folder: the Run.
-        options: of its config.yaml.
-
-    Raises:
-        InputError: it can't be read, or is gone though the options ask for privacy.
-    """
-    content = read(folder)
-    if content is None and is_private(options):
-        raise InputError(
-            f"{Path(folder) / FILE}: missing, though the Run was trained privately; restore it: it says what was spent"
-        )
-    return content
-
-
 def segments_of(content: dict) -> tuple[Segment, ...]:
     """The segments of a `privacy.json`.
 

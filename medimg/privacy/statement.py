@@ -40,8 +40,8 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
     if epsilon["pld"] == "infinite":
         sentences.append("Without noise there is no guarantee.")
     sentences += _mechanisms({**content, "events": _own_events(content)}, model)
-    started = {event["run"] for event in content["events"]} - {content["run"]}
-    if started and "folds" not in content:
+    started = {event["run"] for event in content["events"]} - _own_runs(content)
+    if started:
         sentences.append(
             f"The first weights, or the rows, come from {len(started)} private Run{'s' if len(started) > 1 else ''}, "
             "whose steps are counted in epsilon."
@@ -88,9 +88,14 @@ def _not_covered(assumptions: list[str]) -> list[str]:
 
 def _own_events(content: dict) -> list[dict]:
     """Events of the Run itself, without those of Runs that it started from."""
-    if "folds" in content:
-        return content["events"]
-    return [event for event in content["events"] if event["run"] == content["run"]]
+    own = _own_runs(content)
+    return [event for event in content["events"] if event["run"] in own]
+
+
+def _own_runs(content: dict) -> set[str]:
+    """Ids of the Run, or of the folds or members that it is made of."""
+    parts = content.get("folds") or content.get("members")
+    return {part["run"] for part in parts} if parts else {content["run"]}
 
 
 def _mechanisms(content: dict, model: str) -> list[str]:

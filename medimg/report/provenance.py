@@ -6,7 +6,8 @@ from dataclasses import fields
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.options import flag, of_data
-from medimg.privacy.ledger import is_private, read
+from medimg.privacy.ledger import is_private
+from medimg.privacy.recount import promised
 from medimg.privacy.statement import NO_PRIVACY, WITHHELD, summary
 from medimg.report.missing import missing
 from medimg.report.population import protected
@@ -77,7 +78,7 @@ def _environment(run: Run) -> dict:
 
 def privacy(run: Run, unit: str) -> dict:
     """`privacy` of report.json: the promise, its ledger, and what attacks have found."""
-    content, path = read(run.root), run.root / "audit.json"
+    content, path = promised(run.root), run.root / "audit.json"
     if content is not None:
         result = {"private": True, "statement": summary(content, unit), "assumptions": content["assumptions"]}
         result |= {name: content[name] for name in ("unit", "epsilon", "delta", "accountant") if name in content}

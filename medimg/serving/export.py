@@ -21,7 +21,7 @@ from medimg.evaluation.operating_point import thresholds
 from medimg.evaluation.prediction import predict
 from medimg.lock import content, require_other, writes
 from medimg.preparation.decoding import prepared_size
-from medimg.privacy import ledger
+from medimg.privacy.recount import promise_of
 from medimg.run import Run
 from medimg.serving import check, onnx_model
 from medimg.serving.answer import ServedAnswer
@@ -67,7 +67,7 @@ def export(run: Run, out: Path, config: ExportConfig, progress: Callable[[int, i
     step = progress or (lambda done, total: None)
     require_other(out)
     run = run.with_data_at(config.data)
-    private = ledger.of_run(run.root, run.config["options"]) is not None
+    private = promise_of(run.root, run.config["options"]) is not None
     dataset, model = run.dataset(), run.model()
     description = {**run.description(), "prepared_size": prepared_size(run.description(), dataset)}
     rows = sample(dataset, description, config.samples)

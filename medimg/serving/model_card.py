@@ -10,8 +10,8 @@ from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.operating_point import NOT_EVALUATED, metrics_of, threshold_statement
 from medimg.evaluation.recalibration import calibration_words
 from medimg.preparation.decoding import prepared_size
-from medimg.privacy import ledger
 from medimg.privacy.card import privacy_section
+from medimg.privacy.recount import promise_of
 from medimg.privacy.statement import WITHHELD
 from medimg.run import Run
 from medimg.serving.table_card import columns_section
@@ -63,7 +63,7 @@ def model_card(run: Run, dataset: Dataset, proof: Proof | None = None) -> str:
     """
     description, environment = run.description(), run.environment()
     description["prepared_size"] = prepared_size(description, dataset)
-    promise = ledger.of_run(run.root, run.config["options"])
+    promise = promise_of(run.root, run.config["options"])
     private = promise is not None
     fingerprint = WITHHELD if private else f"`{environment['data_fingerprint']}`"
     sections = [

@@ -25,6 +25,7 @@ from medimg.models.saving import save_model
 from medimg.options import flag, of_data
 from medimg.privacy import ledger
 from medimg.privacy.folds import composed
+from medimg.privacy.recount import promise_of
 from medimg.resuming import run_to_resume
 from medimg.run import Run, environment
 from medimg.style.words import listed
@@ -174,7 +175,7 @@ def _as_members(config: TrainConfig, voters: Sequence[Voter]) -> TrainConfig:
 
 def _claim(voters: Sequence[Voter]) -> dict:
     try:
-        return composed([ledger.of_run(voter.run.root, voter.run.config["options"]) for voter in voters])
+        return composed([promise_of(voter.run.root, voter.run.config["options"]) for voter in voters])
     except ValueError as error:
         raise InputError(f"--member: {error}, so nothing can be said of all together; leave out the ones") from error
 

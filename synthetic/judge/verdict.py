@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from medimg.privacy import ledger
+from medimg.privacy.recount import promised
 from medimg.style.words import interval, listed
 from synthetic.judge import discoveries, unjudged
 from synthetic.judge import thresholds as limits
@@ -229,16 +229,22 @@ def formal_guarantee(subject: Subject) -> str:
     guarantee = guaranteed(subject)
     if guarantee is None:
         return NO_GUARANTEE
+    counted = "its events give it; that they are all that was done " if guarantee["counted"] else ""
     return (
         f"Formal guarantee, as the synthetic Dataset's own files claim: (epsilon, delta) = "
-        f"({guarantee['epsilon']:.3g}, {guarantee['delta']:g}) for one {guarantee['unit']}; medimg "
-        "has not verified it, who made the rows answers for it, and its assumptions are part of it."
+        f"({guarantee['epsilon']:.3g}, {guarantee['delta']:g}) for one {guarantee['unit']}; {counted}medimg "
+        "has not verified, who made the rows answers for it, and its assumptions are part of it."
     )
 
 
 def guaranteed(subject: Subject) -> dict | None:
-    """`epsilon`, `delta` and `unit` by privacy.json in the synthetic Dataset, else its preparation's `privacy`."""
-    entry = ledger.read(subject.synthetic.root) or subject.origin.get("privacy")
+    """`epsilon`, `delta`, `unit` and whether events were counted: by privacy.json, else its preparation's `privacy`.
+
+    Raises:
+        InputError: privacy.json claims less than its events give (`medimg.privacy.recount`).
+    """
+    ledger = promised(subject.synthetic.root)
+    entry = ledger or subject.origin.get("privacy")
     epsilon = entry.get("epsilon") if isinstance(entry, dict) else None
     if isinstance(epsilon, dict):
         epsilon = epsilon.get("pld")
@@ -248,7 +254,7 @@ def guaranteed(subject: Subject) -> dict | None:
     # A stranger's file may say anything; what is no guarantee is none.
     if not _is_number(delta) or delta > 1 or unit not in ("patient", "client"):
         return None
-    return {"epsilon": epsilon, "delta": delta, "unit": unit}
+    return {"epsilon": epsilon, "delta": delta, "unit": unit, "counted": ledger is not None}
 
 
 def _is_number(value: object) -> bool:

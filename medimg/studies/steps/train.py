@@ -8,7 +8,7 @@ from medimg.data.dataset import Dataset
 from medimg.evaluation.config import EvaluateConfig
 from medimg.evaluation.evaluate import evaluate
 from medimg.evaluation.predictions import Predictions
-from medimg.privacy import ledger
+from medimg.privacy.recount import promised
 from medimg.studies.steps import Inputs
 from medimg.training.ensemble import ensemble
 from medimg.training.open_options import settled
@@ -31,7 +31,7 @@ def run(inputs: Inputs, folder, options: dict) -> dict:
         config, _ = settled(config, Dataset.load(inputs.data, joins_copies=not config.is_private))
         trained = train_the_same(inputs.data, folder, config.with_given_names(()))
     measured = evaluate(trained, EvaluateConfig(seed=config.seed, bootstrap=inputs.bootstrap))
-    spent, history = ledger.read(folder), trained.history()
+    spent, history = promised(folder), trained.history()
     times = len(history)
     seconds = history[["seconds", "val_seconds"]].sum(axis=1)[min(1, times - 1) :].mean() if times else 0.0
     return {

@@ -129,7 +129,10 @@ def test_claim_that_is_refuted_is_said_to_be(overfitted, private, tmp_path):
     for name in ("config.yaml", "environment.json", "model.json", "model.keras", "history.csv"):
         (liar / name).write_bytes((overfitted.root / name).read_bytes())
     ledger = read(private.root)
-    ledger["epsilon"]["pld"] = 0.3
+    # Noise that was never drawn: what a forger can write, and only an attack can find.
+    for event in ledger["events"]:
+        event["mechanism"]["noise_multiplier"] *= 5.0
+    ledger["epsilon"] |= {"pld": 0.3, "rdp": 0.4}
     (liar / "privacy.json").write_text(json.dumps(ledger))
     result = audit(Run.load(liar), QUICK)
     assert result["epsilon_lower_bound"] > 0.3
