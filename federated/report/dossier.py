@@ -107,6 +107,7 @@ def _clear(out: Path) -> None:
     Raises:
         InputError: there is anything else.
     """
+    atomic.sweep(out)
     found = content(out)
     if any(path.name == _UNFINISHED for path in found):
         ours = {*_COPIED, *_WRITTEN}

@@ -59,7 +59,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
         raise InputError(f"--prevalence {config.prevalence}: a {description['task']} task has no positive class")
     by = groupings(config.by) if config.by else []
     # Damaged, it is found before anything is replaced.
-    history = run.history()
+    history, environment = run.history(), run.environment()
     subject = subject_of(run, config, description)
     for grouping in by:
         grouping.of(subject.rows)
@@ -77,7 +77,7 @@ def evaluate(run: Run, config: EvaluateConfig, progress: Progress | None = None)
     unsure = calibrate.notes(summary["calibration"], calibrator, subject.split, config.data is None)
     summary["calibration"]["notes"] = unsure
     notes = _notes_of_rows(run, config, subject) + copies_note(copies, len(subject.rows)) + unsure
-    notes += _notes(run, subject, training, predictions.positive)
+    notes += _notes(run, environment, subject, training, predictions.positive)
     metrics = _metrics(description, subject, config, point, summary, notes)
     metrics |= {"copies": copies} if copies else {}
     metrics |= _floors(run, config, subject, training, predictions)
@@ -231,7 +231,7 @@ def _notes_of_rows(run: Run, config: EvaluateConfig, subject: Subject) -> list[s
     return notes
 
 
-def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) -> list[str]:
+def _notes(run: Run, environment: dict, subject: Subject, training: Dataset | None, positive: str) -> list[str]:
     notes = []
     if plain(positive) != plain(subject.dataset.positive):
         notes.append(f"'{positive}' is positive, as in the Run; the Dataset says '{subject.dataset.positive}'")
@@ -240,8 +240,6 @@ def _notes(run: Run, subject: Subject, training: Dataset | None, positive: str) 
         notes.append(f"the Run's own data are not at {run.config['data']}: {unknown}")
     elif overlap := find_overlap(subject.dataset, subject.rows, training).note(len(subject.rows)):
         notes.append(overlap)
-    path = run.root / "environment.json"
-    environment = read_json(path) if path.is_file() else {}
     fingerprint = environment.get("data_fingerprint")
     if environment.get("extra"):
         notes.append(synthetic_rows.note(environment["extra"], subject.dataset.unit))

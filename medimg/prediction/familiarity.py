@@ -135,6 +135,8 @@ def familiarity(run: Run, dataset: Dataset | None, forward: Forward, batches: Ba
     Returns:
         None where neither it nor the Dataset is there, or where nothing of the part can be read.
     """
+    # Of a command that was killed at it.
+    atomic.sweep_beside(run.root / FILE)
     model = hashlib.sha256((run.root / "model.keras").read_bytes()).hexdigest()
     # Made by another version, or cut off: made anew.
     with suppress(ValueError, KeyError, TypeError, OSError):

@@ -8,9 +8,13 @@ import pytest
 
 from federated.audit_log import AuditLog
 from federated.flower import keys
-from federated.report.dossier import DIGESTS, SIGNATURE, _own, dossier
+from federated.report.dossier import DIGESTS, SIGNATURE, _own, _row, dossier
+from federated.report.reading import read_federation, read_tables
 from federated.secure.keys import signed_by
+from medimg import atomic
 from medimg.errors import InputError
+from medimg.untrusted.json_file import read_json
+from tests.federated.ledgers import write_ledger
 
 OLD = Path(__file__).parents[2] / "old" / "federated-run"
 
@@ -90,6 +94,51 @@ def test_a_site_log_without_its_start_is_refused_in_a_line(tmp_path):
     with pytest.raises(InputError, match=r"site\.jsonl"):
         dossier(OLD, tmp_path / "out", site_logs=[tmp_path / "site.jsonl"])
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_killed_writer_has_left_is_no_file_of_others(tmp_path):
+    # Before its first file was in its place.
+    left = tmp_path / "out" / ".writing-unfinished-abc"
+    left.mkdir(parents=True)
+    (left / "file").write_text("")
+    made = dossier(OLD, tmp_path / "out")
+    assert made.is_file()
+    assert not left.exists()
+
+
+def private(folder: Path, **privacy) -> Path:
+    """The old Run with a ledger of two clients, and what federation.json makes of it."""
+    shutil.copytree(OLD, folder)
+    summary = write_ledger(folder, "ab", "client", 1e-2)
+    federation = read_json(folder / "federation.json")
+    atomic.write_json(folder / "federation.json", federation | {"privacy": summary | privacy})
+    return folder
+
+
+def test_epsilons_are_those_of_the_ledger_alone(tmp_path):
+    run = private(tmp_path / "run")
+    promised = read_json(run / "privacy.json")
+    text = dossier(run, tmp_path / "out").read_text()
+    assert f"epsilon {promised['epsilon']['pld']:.3g} at delta 0.01 for the whole federation" in text
+    little = {"pld": 0.1, "rdp": 0.1}
+    for number, privacy in enumerate(
+        ({"total": {"epsilon": little}}, {"sites": {}}, {"delta": 0.001}, {"unit": "patient"}, {"total": None})
+    ):
+        other = private(tmp_path / f"other-{number}", **privacy)
+        with pytest.raises(InputError, match=r"federation\.json: its 'privacy' is not what privacy\.json says"):
+            read_federation(other)
+    (run / "privacy.json").unlink()
+    with pytest.raises(InputError, match=r"is not what privacy\.json says"):
+        dossier(run, tmp_path / "again")
+
+
+def test_an_infinite_epsilon_is_told(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(OLD, run)
+    site = dict.fromkeys(("pld", "rdp"), "infinite")
+    client = read_federation(run)["clients"][0]["name"]
+    told = read_federation(run) | {"privacy": {"sites": {client: {"epsilon": site}}}}
+    assert "| infinite |" in _row(told, read_tables(run).rounds, client)
 
 
 def test_what_is_there_stays(tmp_path):

@@ -27,6 +27,7 @@ from medimg.comparison.candidates import constant
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.evaluation.predictions import Predictions
+from tests.federated.ledgers import write_ledger
 
 pytestmark = pytest.mark.final_figures
 
@@ -149,7 +150,7 @@ def clients_of(sites, root):
     return [Client(n, Dataset(root, "made", "binary", ("healthy", "ill"), own)) for n, own in manifest.groupby("site")]
 
 
-def federation_of(sites, rounds, history, gain, baselines):
+def federation_of(sites, rounds, history, gain, baselines, privacy):
     return {
         "strategy": "fedavg",
         "model": "logistic",
@@ -166,13 +167,7 @@ def federation_of(sites, rounds, history, gain, baselines):
             {"name": name, "examples": len(s["train"][1]), "patients": 2 * size, "notes": []}
             for (name, s), size in zip(sites.items(), SIZES.values(), strict=True)
         ],
-        "privacy": {
-            "unit": "patient",
-            "delta": 1e-4,
-            "total": {"epsilon": {"pld": 7.98, "rdp": 8.61}},
-            "sites": {name: {"epsilon": {"pld": 4.0 + i, "rdp": 4.5 + i}} for i, name in enumerate(sites)},
-            "sentences": ["A patient who is at two sites spends both sites' epsilons."],
-        },
+        "privacy": privacy | {"sentences": ["A patient who is at two sites spends both sites' epsilons."]},
         "bytes": {"up": int(rounds["bytes_up"].sum()), "down": int(rounds["bytes_down"].sum())},
         "seconds": {"rounds": float(history["seconds"].sum()), "round": 0.52, "first": 0.08},
         "statistics": ["Count, mean and variance of each column, summed over the sites."],
@@ -206,7 +201,9 @@ def case(tmp_path_factory):
         "centralised": dict.fromkeys(sites, centre),
     }
     baselines = {"centralised": centre_history, "local": {name: found[1] for name, found in own.items()}}
-    federation = federation_of(sites, rounds, history, gain_of(sites, weights), baselines)
+    federation = federation_of(
+        sites, rounds, history, gain_of(sites, weights), baselines, write_ledger(root, list(sites))
+    )
     atomic.write_csv(root / "history.csv", history)
     atomic.write_csv(root / "rounds.csv", rounds)
     atomic.write_json(root / "federation.json", federation)
@@ -251,7 +248,8 @@ def test_the_page_says_what_was_found_shared_seen_and_promised(case):
     assert places == sorted(places)
     found = gain["places"][0]["values"]["federated"]
     assert f"{found['value']:.3f} {found['low']:.3f}–{found['high']:.3f}" in text
-    assert "epsilon 7.98 at delta 0.0001" in text
+    total = federation["privacy"]["total"]["epsilon"]["pld"]
+    assert f"epsilon {total:.3g} at delta 0.0001" in text
     assert "with fewer than 3 clients a round gives no sum" in text
     assert "Oslo: update rejected (update holds NaN) in round 4" in text
     assert f"{BYTES} B to a client and {BYTES} B from it" in text
@@ -290,7 +288,7 @@ def test_without_comparison_privacy_or_secure_sum_the_page_says_so(case):
 
 def test_a_report_replaces_the_figures_of_an_earlier_one(case, tmp_path):
     root, federation = case
-    for name in ("history.csv", "rounds.csv", "partition.csv"):
+    for name in ("history.csv", "rounds.csv", "partition.csv", "privacy.json"):
         (tmp_path / name).write_bytes((root / name).read_bytes())
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "site_gain.png").write_bytes(b"old")
@@ -420,8 +418,11 @@ def test_the_command_line_gets_values_words_and_costs(case, capsys):
     # A row that wraps can't be read in a log.
     assert place["name"] in line
     assert place["word"] in line
-    assert dict(tables[-1][2])["epsilon"] == "7.98 at delta 0.0001, one patient"
-    assert [row[-1] for row in tables[2][2]] == ["4", "5", "6", "7"]
+    privacy = federation["privacy"]
+    assert dict(tables[-1][2])["epsilon"] == f"{privacy['total']['epsilon']['pld']:.3g} at delta 0.0001, one patient"
+    each = [f"{site['epsilon']['pld']:.3g}" for site in privacy["sites"].values()]
+    assert [row[-1] for row in tables[2][2]] == each
+    assert len(set(each)) == 4
 
 
 def test_what_is_missing_or_broken_is_named(case, tmp_path):

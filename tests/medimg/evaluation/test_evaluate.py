@@ -299,6 +299,21 @@ def test_a_diverged_model_is_refused(tmp_path):
         evaluate(run, EvaluateConfig())
 
 
+@pytest.mark.parametrize("what", ["gone", "a folder", "cut off"])
+def test_a_run_whose_environment_cannot_be_read_is_refused_before_a_file_is_written(what, tmp_path):
+    run = write_run(tmp_path / "run", write_data(tmp_path / "data", n=16), [-10, 10], [4.4, -4.4])
+    place = run.root / "environment.json"
+    place.unlink()
+    if what == "a folder":
+        place.mkdir()
+    elif what == "cut off":
+        place.write_text("{")
+    before = sorted(run.root.rglob("*"))
+    with pytest.raises(InputError, match=r"environment\.json"):
+        evaluate(run, EvaluateConfig(bootstrap=20))
+    assert sorted(run.root.rglob("*")) == before
+
+
 def test_a_wrong_threshold_is_refused_before_any_work(binary):
     with pytest.raises(InputError, match="--threshold best"):
         evaluate(binary, EvaluateConfig(threshold="best"))
