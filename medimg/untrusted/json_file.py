@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medimg.errors import InputError
+from medimg.untrusted.origin import read_from
 
 AGAIN = "restore it, or have the command that wrote it write it again"
 # Bytes of a file: `[],[],[]` takes twenty times as many in memory.
@@ -65,7 +66,7 @@ def read_json(path: Path, remedy: str = AGAIN, needed: tuple[str, ...] = (), all
     for name in needed:
         if name not in content:
             raise InputError(f"{path}: '{name}' is missing; {remedy}")
-    return content
+    return read_from(path, content)
 
 
 def text_of(path: Path, largest: int = LARGEST) -> str:

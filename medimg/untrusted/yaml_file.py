@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from medimg.errors import InputError
+from medimg.untrusted.origin import read_from
 from medimg.untrusted.printable import printable
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -42,7 +43,7 @@ def read_yaml(path: Path, name: str = "", as_text: bool = False) -> Any:
             raise InputError(f"{name}: is larger than {_LARGEST >> 20} MB")
         text = path.read_text(encoding="utf-8")
         _check(name, yaml.parse(text, _LOADER))
-        return yaml.load(text, _TEXT_LOADER if as_text else _LOADER)
+        return read_from(path, yaml.load(text, _TEXT_LOADER if as_text else _LOADER))
     except InputError:
         raise
     except OSError as error:
