@@ -3,18 +3,23 @@
 import traceback
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 # Files that are remembered, and mappings and lists that are looked at in each.
 _FILES, _MOST = 64, 10_000
+# Bytes of a file whose content is kept for it: what is larger stays free to go.
+_LARGEST = 1 << 20
 _read: deque[tuple[Path, Any]] = deque(maxlen=_FILES)
 
 
 def read_from(path: Path, content: Any) -> Any:
     """Remember a file's content, which it returns."""
-    _read.append((path, content))
+    with suppress(OSError):
+        if path.stat().st_size <= _LARGEST:
+            _read.append((path, content))
     return content
 
 

@@ -41,6 +41,13 @@ def test_the_file_whose_values_were_at_hand_is_named(files):
     assert origins(caught.value) == []
 
 
+def test_what_is_large_is_not_kept_for_it(tmp_path):
+    (tmp_path / "large.json").write_text('{"a": {"b": "' + "x" * (1 << 20) + '"}}')
+    with pytest.raises(TypeError) as caught:
+        _used(read_json(tmp_path / "large.json")["a"])
+    assert origins(caught.value) == []
+
+
 @pytest.mark.parametrize("other", [None, [[]], {"x": 1}])
 def test_a_command_that_meets_a_damaged_file_names_it(other, tmp_path):
     it = Path(shutil.copytree(OLD / "table-run", tmp_path / "it"))
