@@ -14,7 +14,7 @@ from pathlib import Path
 from federated.audit_log.chain import Entry, canonical
 from federated.audit_log.rounds import standing_end, standing_rounds
 from medimg.atomic import finite
-from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.json_file import parse_json, text_of
 
 FEDERATION, ROUNDS, MODEL = "federation.json", "rounds.csv", "model.keras"
 # What the model's answers mean (its classes, in order) and how it was trained.
@@ -251,7 +251,7 @@ def _sum(cells: list[str]) -> float | None:
 
 def _json(path: Path, comparison: Comparison) -> dict | None:
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(text_of(path))
     except ValueError:
         content = None
     if not isinstance(content, dict):

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from federated.audit_log.chain import GENESIS
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.json_file import parse_json, text_of
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def read_head(log: Path) -> Head | None:
     if not path.is_file():
         return None
     try:
-        head = Head(**parse_json(path.read_text(encoding="utf-8")))
+        head = Head(**parse_json(text_of(path)))
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: not readable; it was changed: start anew with --overwrite") from error
     texts = (head.hash, head.public_key, head.signature)

@@ -8,7 +8,7 @@ from typing import Any
 
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.json_file import parse_json, text_of
 
 
 def read(path: Path, value: Callable[[Any], Any], remedy: str = "") -> dict[str, Any]:
@@ -25,7 +25,7 @@ def read(path: Path, value: Callable[[Any], Any], remedy: str = "") -> dict[str,
     if not path.is_file():
         return {}
     try:
-        return {str(name): value(of) for name, of in parse_json(path.read_text(encoding="utf-8")).items()}
+        return {str(name): value(of) for name, of in parse_json(text_of(path)).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: damaged, and with it what this site has answered{remedy}") from error
 

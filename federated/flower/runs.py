@@ -7,7 +7,7 @@ from pathlib import Path
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.lock import in_turn
-from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.json_file import parse_json, text_of
 
 _RUNS = "runs.json"
 
@@ -57,7 +57,7 @@ def read(folder: Path) -> dict[str, list[str]]:
     """
     path = folder / _RUNS
     try:
-        known = parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {"taken": [], "approved": []}
+        known = parse_json(text_of(path)) if path.is_file() else {"taken": [], "approved": []}
         return {name: [str(run) for run in known[name]] for name in ("taken", "approved")}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged, and with it which runs were taken part in; restore it") from error

@@ -15,6 +15,8 @@ import click
 from medimg.commands.places import name_places, places_in, require_places
 from medimg.errors import InputError
 from medimg.options import Config, flag
+from medimg.untrusted.json_file import AGAIN
+from medimg.untrusted.origin import forget, origins
 from medimg.untrusted.printable import printable
 
 # Of a line that nobody foresaw.
@@ -70,6 +72,7 @@ class Command(click.Command):
         """Run the command; an InputError becomes one line."""
         debug = ctx.params.pop("debug", False)
         file = ctx.params.pop("config", None)
+        forget()
         try:
             if file:
                 _merge_file(ctx, self, file)
@@ -103,8 +106,10 @@ def _unforeseen(error: Exception, params: list[click.Parameter], values: dict) -
     if _FULL in message:
         # Libraries that write by themselves say so in errors of their own.
         return f"{values.get('out') or ''}: {_FULL}; choose another --out or free space".removeprefix(": ")
-    why = f"a file in it may be damaged or of another version, or {AT_FAULT}; --debug shows the traceback"
-    named = ", ".join(places_in(params, values)) or "medimg"
+    files = " or ".join(str(path) for path in origins(error)[:3])
+    named = files or ", ".join(places_in(params, values)) or "medimg"
+    damaged = f"{'it' if files else 'a file in it'} may be damaged or of another version"
+    why = f"{damaged}{f' ({AGAIN})' if files else ''}, or {AT_FAULT}; --debug shows the traceback"
     return printable(f"{named}: {' '.join(message.split())[:300]} ({where}): {why}", None)
 
 

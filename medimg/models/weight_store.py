@@ -9,7 +9,7 @@ from medimg.errors import InputError
 from medimg.models import torch_weights
 from medimg.models.known_weights import Known, identify, known_torch
 from medimg.models.registry import FAMILIES, parse_arguments
-from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.json_file import parse_json, text_of
 
 ENDINGS = (".h5", ".keras")
 
@@ -47,7 +47,7 @@ def kept() -> list[Kept]:
     stored = []
     for note in sorted(store().glob("*.json")):
         try:
-            one = Kept(**parse_json(note.read_text(encoding="utf-8")))
+            one = Kept(**parse_json(text_of(note)))
             content = identify(Path(one.file))
         except (OSError, TypeError, ValueError) as error:
             raise InputError(f"{note}: says nothing of weights that are there; remove it and add them again") from error

@@ -14,7 +14,7 @@ from medimg.run import Run
 from medimg.style.pages import inlined
 from medimg.untrusted.arrays import read_arrays
 from medimg.untrusted.inside import Folder, lies_in
-from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.json_file import parse_json, text_of
 from medimg.untrusted.printable import printable
 
 _MOST_EXAMPLES = 8
@@ -210,7 +210,7 @@ def _read(run: Run, name: str) -> Iterator[tuple[Path, dict]]:
     """Files of a name in the Run's explanations, the default ones first; what can't be read is no result."""
     for path in sorted((run.root / "explanations").rglob(name), key=lambda path: (len(path.parts), path)):
         try:
-            content = parse_json(path.read_text("utf-8"))
+            content = parse_json(text_of(path))
         except ValueError:
             continue
         if isinstance(content, dict) and not is_missing(content):

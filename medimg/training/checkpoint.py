@@ -5,7 +5,6 @@ written under another name and renamed, so a folder of that name is whole.
 """
 
 import json
-import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import tensorflow as tf
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.training.progress import Progress
+from medimg.training.restoring import restore
 from medimg.untrusted.json_file import AGAIN, read_json
 from medimg.untrusted.printable import printable
 
@@ -104,27 +104,10 @@ def _read(path: Path, **trackables) -> None:
         InputError: they are not, or of other shapes.
     """
     try:
-        _check_sizes(path)
-        tf.train.Checkpoint(**trackables).read(str(path)).assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        restore(path, **trackables)
+    except (OSError, ValueError, tf.errors.OpError) as error:
         reason = printable(" ".join(str(error).split()), 200)
         raise InputError(f"{path}: not the weights of this training, or damaged ({reason}); {AGAIN}") from error
-
-
-def _check_sizes(path: Path) -> None:
-    """Before TensorFlow makes room for what the index claims.
-
-    Raises:
-        ValueError: a tensor is larger than all that is stored.
-    """
-    stored = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}.data-*"))
-    reader = tf.train.load_checkpoint(str(path))
-    kinds = reader.get_variable_to_dtype_map()
-    for name, shape in reader.get_variable_to_shape_map().items():
-        # A text takes a byte at least, that of its length.
-        size = math.prod(shape) * max(1, kinds[name].size)
-        if min(shape, default=0) < 0 or size > stored:
-            raise ValueError(f"'{name}' claims {size:,} bytes, of {stored:,} that are stored")
 
 
 def _number(progress: Progress) -> int:

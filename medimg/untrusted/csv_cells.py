@@ -7,12 +7,14 @@ front, and so does text that would look quoted; numbers do not. Source: OWASP, C
 
 import csv
 import re
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
+_LONGEST_HEADER = 32 << 20  # characters
 # Also as Chinese and Japanese text writes them; spreadsheets pass over blanks before them.
 _FORMULA = re.compile(r"'*(?:\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n])")
 _QUOTED = re.compile(r"'+(?:\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r\n])")
@@ -82,11 +84,19 @@ def _require_each_once(path) -> None:
         InputError: it has.
     """
     with nullcontext(path) if hasattr(path, "read") else Path(path).open(encoding="utf-8", newline="") as file:
-        header = next(csv.reader(file), [])
+        header = next(csv.reader(_lines(file)), [])
         file.seek(0)
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise InputError(f"{path}: column '{printable(twice)}' stands there twice")
+
+
+def _lines(file) -> Iterator[str]:
+    """A line at a time: one without end would be read whole."""
+    while line := file.readline(_LONGEST_HEADER):
+        if len(line) == _LONGEST_HEADER:
+            raise InputError(f"{file.name}: its first line is longer than {_LONGEST_HEADER >> 20} MB")
+        yield line
 
 
 def _changed(table, change):

@@ -4,6 +4,7 @@ A Dataset, a CSV or a Run that someone else made could else name, or link to, an
 would go into a model, a report or a dossier that is passed on, or which would be written over.
 """
 
+import errno
 import os
 import re
 import stat
@@ -13,6 +14,11 @@ from pathlib import Path, PureWindowsPath
 
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
+
+# Bytes that a file may have without anybody having written them.
+_MOST_HOLES = 64 << 20
+# Of a Run: pixels that a killed training had not decoded yet; nobody's, and never read again.
+_UNFINISHED = "cache/"
 
 
 class Folder:
@@ -75,7 +81,7 @@ def lies_in(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def require_own_files(root: Path, names: Iterable[str] | None = None) -> None:
-    """Refuse a folder with links that lead out of it, pipes or devices.
+    """Refuse a folder with links that lead out of it, pipes, devices, or files that are all but empty and yet huge.
 
     Args:
         root: the folder; it may be a link itself.
@@ -86,12 +92,47 @@ def require_own_files(root: Path, names: Iterable[str] | None = None) -> None:
     """
     folder = Folder(root)
     for name in sorted(_strange(folder.root)) if names is None else names:
+        place = folder.root / printable(name)
         if why := folder.outside(name):
-            raise InputError(f"{folder.root / printable(name)}: {why}; put the file itself there, or remove it")
+            raise InputError(f"{place}: {why}; put the file itself there, or remove it")
+        if empty := 0 if name.startswith(_UNFINISHED) else holes(folder.root / name):
+            raise InputError(
+                f"{place}: {empty:,} of its bytes were never written; put the file itself there, or remove it"
+            )
+
+
+def holes(path: Path) -> int:
+    """Bytes of a file that take no room on the disk, and would in memory; 0 where they are few.
+
+    A stranger's archive of a kilobyte unpacks to such a file of any size.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size - 512 * found.st_blocks < _MOST_HOLES:
+            return 0
+        # Blocks are fewer too where the file system compresses, and none on some; only of holes it is certain.
+        with path.open("rb") as file:
+            unwritten = sum(end - start for start, end in _gaps(file.fileno(), found.st_size))
+        return unwritten if unwritten >= _MOST_HOLES else 0
+    except OSError:
+        return 0
+
+
+def _gaps(file: int, size: int) -> Iterator[tuple[int, int]]:
+    place = 0
+    while place < size:
+        try:
+            start = os.lseek(file, place, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            start = size
+        yield place, start
+        place = size if start >= size else os.lseek(file, start, os.SEEK_HOLE)
 
 
 def _strange(root: Path) -> Iterator[str]:
-    """Names below a folder that are neither of a file nor of a folder; links are not followed."""
+    """Names below a folder that are neither of a file nor of a folder, or of a file of holes; no link is followed."""
     waiting = [""]
     while waiting:
         place = waiting.pop()
@@ -101,7 +142,7 @@ def _strange(root: Path) -> Iterator[str]:
                 name = f"{place}{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(f"{name}/")
-                elif not entry.is_file(follow_symlinks=False):
+                elif not entry.is_file(follow_symlinks=False) or holes(root / name):
                     yield name
 
 

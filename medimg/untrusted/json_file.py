@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from medimg.errors import InputError
+from medimg.untrusted.origin import read_from
 
 AGAIN = "restore it, or have the command that wrote it write it again"
+# Bytes of a file: `[],[],[]` takes twenty times as many in memory.
+LARGEST = 32 << 20
 # Digits of a whole number, which a float holds.
 _LONGEST = 300
 
@@ -53,7 +56,7 @@ def read_json(path: Path, remedy: str = AGAIN, needed: tuple[str, ...] = (), all
         InputError: it can't be read, is no JSON object, or lacks a name.
     """
     try:
-        content = parse_json(path.read_text(encoding="utf-8"), allow_nan)
+        content = parse_json(text_of(path), allow_nan)
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror or error}); {remedy}") from error
     except ValueError as error:
@@ -63,7 +66,25 @@ def read_json(path: Path, remedy: str = AGAIN, needed: tuple[str, ...] = (), all
     for name in needed:
         if name not in content:
             raise InputError(f"{path}: '{name}' is missing; {remedy}")
-    return content
+    return read_from(path, content)
+
+
+def text_of(path: Path, largest: int = LARGEST) -> str:
+    """The text of a file.
+
+    Args:
+        path: the file.
+        largest: bytes that it may have.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is larger, or no text.
+    """
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it is larger than {largest >> 20} MB")
+    return content.decode("utf-8")
 
 
 def _refused(word: str) -> float:

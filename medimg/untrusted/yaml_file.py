@@ -13,11 +13,14 @@ from typing import Any
 import yaml
 
 from medimg.errors import InputError
+from medimg.untrusted.origin import read_from
 from medimg.untrusted.printable import printable
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TEXT_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-_LARGEST = 256 << 20  # bytes; a column of a table takes about 100
+_LARGEST = 32 << 20  # bytes; a column of a table takes about 100
+# Values of a file: each takes a kilobyte while it is read, and hardly any room in the file.
+_MOST_VALUES = 1_000_000
 _DEEPEST = 100
 # Values that aliases may stand for, together.
 _MOST_REPEATED = 100_000
@@ -40,7 +43,7 @@ def read_yaml(path: Path, name: str = "", as_text: bool = False) -> Any:
             raise InputError(f"{name}: is larger than {_LARGEST >> 20} MB")
         text = path.read_text(encoding="utf-8")
         _check(name, yaml.parse(text, _LOADER))
-        return yaml.load(text, _TEXT_LOADER if as_text else _LOADER)
+        return read_from(path, yaml.load(text, _TEXT_LOADER if as_text else _LOADER))
     except InputError:
         raise
     except OSError as error:
@@ -93,7 +96,9 @@ def _check_events(events: Iterator) -> None:
     open_ones = [_Open()]
     sizes: dict[str, int] = {}
     repeated = 0
-    for event in events:
+    for number, event in enumerate(events):
+        if number > _MOST_VALUES:
+            raise InputError(f"holds more than {_MOST_VALUES:,} values")
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes and any(event.anchor == one.anchor for one in open_ones):
                 raise InputError(f"its value '{printable(event.anchor)}' holds itself")

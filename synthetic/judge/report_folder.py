@@ -8,7 +8,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.lock import content
 from medimg.untrusted.inside import lies_in
-from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.json_file import parse_json, text_of
 
 REPORT, JUDGEMENT, FIGURES = "report.html", "judgement.json", "figures"
 # What earlier versions left in the synthetic Dataset itself.
@@ -104,7 +104,7 @@ def _others(folder: Path) -> list[str]:
 
 def _is_judgement(path: Path) -> bool:
     try:
-        found = parse_json(path.read_text(encoding="utf-8"))
+        found = parse_json(text_of(path))
         return isinstance(found, dict) and "verdict" in found
     except (OSError, ValueError, TypeError):
         return False

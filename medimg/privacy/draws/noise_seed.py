@@ -24,7 +24,7 @@ import numpy as np
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.privacy.draws import keyed
-from medimg.untrusted.json_file import parse_json
+from medimg.untrusted.json_file import parse_json, text_of
 
 FILE = "noise_seed.json"
 _BYTES = 16
@@ -97,7 +97,7 @@ def secret_of(checkpoints: Path, options: dict, data: str, fixed: int | None = N
     path = Path(checkpoints) / FILE
     if path.is_file():
         try:
-            content = parse_json(path.read_text(encoding="utf-8"))
+            content = parse_json(text_of(path))
             seed, kept_for = bytes.fromhex(content["seed"]), content["data"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(

@@ -239,3 +239,10 @@ def test_an_open_file_is_read_from_its_beginning(tmp_path):
     with pytest.raises(InputError, match="'a' stands there twice"):
         read_csv(io.StringIO("a,a\n1,2\n"))
     assert read_csv(io.StringIO("a,b\n1,2\n")).to_dict("list") == {"a": [1], "b": [2]}
+
+
+def test_a_header_without_end_is_refused(tmp_path):
+    with (tmp_path / "x.csv").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"x\.csv: its first line is longer than 32 MB"):
+        read_csv(tmp_path / "x.csv")

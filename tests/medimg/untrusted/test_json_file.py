@@ -32,3 +32,10 @@ def test_what_is_json_is_read():
     text = '{"a": [1, -2.5e-3, true, null, "\\u00e9"], "b": {}, "n": 12345678901234567890, "z": 1e-400}'
     assert parse_json(text) == {"a": [1, -0.0025, True, None, "é"], "b": {}, "n": 12345678901234567890, "z": 0.0}
     assert parse_json(text.encode()) == parse_json(text)
+
+
+def test_a_file_larger_than_any_of_ours_is_refused_unread(tmp_path):
+    with (tmp_path / "x.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"x\.json: not readable as JSON \(it is larger than 32 MB\)"):
+        read_json(tmp_path / "x.json")

@@ -93,3 +93,40 @@ def test_a_ledger_is_not_appended_through_a_link(secret, tmp_path):
     with pytest.raises(InputError, match="leads out"):
         DatasetLedger(tmp_path / "data").release("x")
     assert [path.name for path in secret.parent.iterdir()] == ["secret.txt"]
+
+
+def _hollow(path: Path) -> None:
+    """4 GiB more, which take no room on the disk."""
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + (4 << 30))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("table-run", "metrics.json"),
+        ("table-run", "predictions.csv"),
+        ("image-run", "model.keras"),
+        ("federated-run", "audit.jsonl"),
+        ("table", "manifest.csv"),
+        ("ledger", "privacy_ledger.jsonl"),
+    ],
+)
+def test_gigabytes_that_nobody_wrote_are_not_read(kind, name, tmp_path):
+    for number, words in enumerate(COMMANDS[kind]):
+        it = Path(shutil.copytree(OLD / ("table" if kind == "ledger" else kind), tmp_path / str(number) / "it"))
+        (it / name).touch()
+        _hollow(it / name)
+        result = medimg(*words.format(it=it, old=OLD, out=tmp_path / str(number) / "out").split())
+        assert result.exit_code == 2, result.output
+        assert f"{name}: 4,29" in result.stderr
+        assert "of its bytes were never written; put the file itself there, or remove it" in result.stderr
+
+
+def test_small_holes_and_unfinished_pixels_are_no_harm(tmp_path):
+    """What TensorFlow or the system left out on the disk, and what a killed training had still to decode."""
+    (tmp_path / "cache").mkdir()
+    for name, size in (("a.npz", 1 << 20), ("cache/pixels.npy", 4 << 30)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    require_own_files(tmp_path)

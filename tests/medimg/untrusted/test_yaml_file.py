@@ -13,6 +13,7 @@ from medimg.data.dataset import Dataset
 from medimg.errors import InputError
 from medimg.models.weights import is_config
 from medimg.run import Run
+from medimg.untrusted import yaml_file
 from medimg.untrusted.yaml_file import read_yaml
 from tests.datasets import write_dataset
 
@@ -117,3 +118,15 @@ def test_a_preparation_that_is_no_mapping(tmp_path):
     (data.root / "dataset.yaml").write_text(yaml.safe_dump(content | {"preparation": [1]}))
     with pytest.raises(InputError, match="'preparation' must map"):
         Dataset.load(data.root)
+
+
+def test_more_values_than_memory_has_room_for_are_refused(tmp_path, monkeypatch):
+    # A tenth, for the test's own time.
+    monkeypatch.setattr(yaml_file, "_MOST_VALUES", 100_000)
+    (tmp_path / "x.yaml").write_text("[" + "1," * 110_000 + "]")
+    with pytest.raises(InputError, match=r"x\.yaml: holds more than 100,000 values"):
+        read_yaml(tmp_path / "x.yaml")
+    with (tmp_path / "y.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"y\.yaml: is larger than 32 MB"):
+        read_yaml(tmp_path / "y.yaml")
