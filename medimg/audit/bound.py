@@ -10,7 +10,8 @@ Learning, NeurIPS 2020; Nasr et al., IEEE S&P 2021.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+
+from medimg.evaluation.exact import clopper_pearson_of_counts
 
 CONFIDENCE = 0.95
 
@@ -30,23 +31,6 @@ class Rule:
     promise: float
 
 
-def clopper_pearson(hits: np.ndarray, n: np.ndarray, alpha: float) -> tuple:
-    """Exact one-sided bounds of a proportion, each wrong with probability at most `alpha`.
-
-    Args:
-        hits: successes, 0..n.
-        n: trials, at least 1.
-        alpha: in (0, 1).
-
-    Returns:
-        (lower, upper), float64 of the shape of `hits`.
-    """
-    hits, n = np.asarray(hits, np.float64), np.asarray(n, np.float64)
-    lower = np.where(hits > 0, beta.ppf(alpha, np.maximum(hits, 1), n - hits + 1), 0.0)
-    upper = np.where(hits < n, beta.ppf(1 - alpha, hits + 1, np.maximum(n - hits, 1)), 1.0)
-    return lower, upper
-
-
 def epsilon_of_counts(hits, n_hits, alarms, n_alarms, delta: float, alpha: float) -> np.ndarray:
     """ln((rate_low - delta) / alarm_rate_high), both bounds together wrong with probability at most `alpha`.
 
@@ -61,8 +45,8 @@ def epsilon_of_counts(hits, n_hits, alarms, n_alarms, delta: float, alpha: float
     Returns:
         float64; -inf where nothing is shown at all.
     """
-    low, _ = clopper_pearson(hits, n_hits, alpha / 2)
-    _, high = clopper_pearson(alarms, n_alarms, alpha / 2)
+    low, _ = clopper_pearson_of_counts(hits, n_hits, alpha)
+    _, high = clopper_pearson_of_counts(alarms, n_alarms, alpha)
     with np.errstate(divide="ignore"):
         return np.log(np.maximum(low - delta, 0.0)) - np.log(high)
 

@@ -60,12 +60,25 @@ def clopper_pearson(share: float, n: int, error: float = 1 - LEVEL) -> tuple[flo
         n: independent trials.
         error: 1 less the coverage.
     """
+    low, high = clopper_pearson_of_counts(share * n, n, error)
+    return float(low), float(high)
+
+
+def clopper_pearson_of_counts(hits, n, error: float) -> tuple[np.ndarray, np.ndarray]:
+    """Exact bounds of proportions, each wrong with probability at most error / 2: (low, high), float64.
+
+    Args:
+        hits: successes, 0..n, a number or an array of them.
+        n: independent trials, likewise.
+        error: 1 less the coverage of both.
+    """
     from scipy.stats import beta
 
-    hits = share * n
-    low = beta.ppf(error / 2, hits, n - hits + 1) if hits > 0 else 0.0
-    high = beta.ppf(1 - error / 2, hits + 1, n - hits) if hits < n else 1.0
-    return float(low), float(high)
+    hits, n = np.asarray(hits, np.float64), np.asarray(n, np.float64)
+    # Where a bound needs none, the quantile's arguments are only made such as it takes.
+    low = np.where(hits > 0, beta.ppf(error / 2, np.where(hits > 0, hits, 1), n - hits + 1), 0.0)
+    high = np.where(hits < n, beta.ppf(1 - error / 2, hits + 1, np.where(hits < n, n - hits, 1)), 1.0)
+    return low, high
 
 
 def bounded_share(interval: Interval, share: float, n: int, few: bool = False) -> Interval:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from medimg.evaluation.calibration import BINS
 from medimg.evaluation.exact import NOTE, WIDER, bounded
-from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
+from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, numbered, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.prevalence import at_prevalence
@@ -40,7 +40,7 @@ def summarise(
     """
     values = predictions.measure(np.ones((1, len(predictions))))[0]
     # Numbers in the names' order, by which the same resamples are drawn.
-    patients = np.unique(np.asarray(patients), return_inverse=True)[1]
+    patients = numbered(patients)
     n_patients = len(set(patients))
     # One patient can't be resampled: every resample is the sample, and the interval a false point.
     if n_patients < 2:

@@ -1,6 +1,5 @@
 """What a study leaves: study.json, its table as study.md, its figure, and a page that needs no other file."""
 
-import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from medimg import atomic
-from medimg.studies.measured import FAILS, HOLDS, LEAST_SEEDS, OPEN, Value, Verdict, over_seeds
+from medimg.evaluation.intervals import Measured
+from medimg.studies.measured import FAILS, HOLDS, LEAST_SEEDS, OPEN, Verdict, over_seeds
 from medimg.studies.outcome import Outcome
 from medimg.style.figures import COLOURS, save, styled
 from medimg.style.pages import inlined, template
@@ -128,10 +128,10 @@ def _rows(outcome: Outcome) -> list[dict]:
     return rows
 
 
-def _summed(each: list[Value], seeds: int) -> dict:
+def _summed(each: list[Measured], seeds: int) -> dict:
     """Over seeds; of how many, where that is not all."""
-    defined = sum(not math.isnan(one.value) for one in each)
-    return over_seeds(each).to_dict() | ({"seeds": defined} if defined < seeds else {})
+    defined = sum(one.value is not None for one in each)
+    return over_seeds(each)._asdict() | ({"seeds": defined} if defined < seeds else {})
 
 
 def _conclusion(verdicts: list[Verdict]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom, chi2, hypergeom
 
+from medimg.evaluation.intervals import Measured
 from synthetic.judge import thresholds as limits
 from synthetic.judge.closest_two import ClosestTwo
 from synthetic.judge.copies import counted
@@ -151,14 +152,12 @@ def low_percentile(values: np.ndarray) -> dict:
     """The LOW quantile with the exact interval of order statistics; a bound that too few rows give is None."""
     n, tail = len(values), (1 - _INTERVAL) / 2
     if not n:
-        return {"value": None, "low": None, "high": None}
+        return Measured()._asdict()
     ranked = np.sort(values)
     low_rank, high_rank = int(binom.ppf(tail, n, LOW)), int(binom.ppf(1 - tail, n, LOW)) + 1
-    return {
-        "value": float(np.quantile(values, LOW)),
-        "low": float(ranked[low_rank - 1]) if low_rank else None,
-        "high": float(ranked[high_rank - 1]) if high_rank <= n else None,
-    }
+    low = ranked[low_rank - 1] if low_rank else None
+    high = ranked[high_rank - 1] if high_rank <= n else None
+    return Measured.of(np.quantile(values, LOW), low, high)._asdict()
 
 
 def _equal(rows: ClosestTwo, parts: Parts) -> np.ndarray:
