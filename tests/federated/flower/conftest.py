@@ -67,7 +67,7 @@ class Loopback:
         self.sites[name], self._started[name] = site, str(next(self._count))
 
     def online(self):
-        from federated.flower.grid import Node
+        from federated.flower.control import Node
 
         return {
             party.node: Node(number, self._started[name])

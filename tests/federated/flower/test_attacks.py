@@ -15,9 +15,10 @@ import pytest
 from federated.audit_log.head import witnessed
 from federated.config import FederateConfig
 from federated.flower import calls, keys, pool, protocol
+from federated.flower.control import Node
 from federated.flower.description import described
 from federated.flower.envelope import Envelope, WireError, opened, signed
-from federated.flower.grid import Answers, Node
+from federated.flower.grid import Answers
 from federated.flower.once import Once
 from federated.flower.own_metrics import DECIMALS
 from federated.flower.policy import Policy, PolicyError

@@ -10,12 +10,13 @@ import pytest
 
 from federated.secure.answers import Answers
 from federated.secure.client import MaskingClient
-from federated.secure.errors import InputError, RefusedError, TooFewClientsError
+from federated.secure.errors import RefusedError, TooFewClientsError
 from federated.secure.keys import identities
 from federated.secure.masking import masked_sum
 from federated.secure.messages import pack
 from federated.secure.network import silent_from
 from federated.secure.terms import Terms
+from medimg.errors import InputError
 
 LOST = [(), ("site-0",), ("site-1",), ("site-2",), ("site-3",)]
 
