@@ -10,11 +10,11 @@ from medimg.audit.bound import lower_bound
 from medimg.audit.claim import Claim, claim_of
 from medimg.audit.config import AuditConfig
 from medimg.audit.members import Subject
-from medimg.audit.retrain import Progress
 from medimg.audit.roc import advantage_held_out, auc_interval, measure, within
 from medimg.audit.signals import Signals, signals
 from medimg.data.dataset import SEPARATOR
 from medimg.evaluation.intervals import Measured
+from medimg.listener import Step
 
 # The delta of a bound where no ledger gives one: the counts of a thousand patients can't tell it from 0.
 DELTA = 1e-5
@@ -46,9 +46,7 @@ class Attacked:
         return self.claim.delta if self.claim else DELTA
 
 
-def run_attacks(
-    subject: Subject, config: AuditConfig, progress: Progress, before: int = 0, models: int = 0
-) -> Attacked:
+def run_attacks(subject: Subject, config: AuditConfig, progress: Step, before: int = 0, models: int = 0) -> Attacked:
     """Score every row with every attack.
 
     Args:

@@ -7,11 +7,12 @@ from medimg.audit.bound import CONFIDENCE
 from medimg.audit.config import ATTACKS, AuditConfig
 from medimg.audit.exchangeable import Exchangeability, exchangeability
 from medimg.audit.members import Subject, same_rows, subject
-from medimg.audit.retrain import Progress, options, seconds
+from medimg.audit.retrain import options, seconds
 from medimg.audit.roc import FALSE_POSITIVE_RATES, auc_interval
 from medimg.audit.twin import claimed, differences
 from medimg.audit.verdict import verdict
 from medimg.errors import InputError
+from medimg.listener import Step
 from medimg.lock import writes
 from medimg.run import Run
 
@@ -31,7 +32,7 @@ STANDING_NOTES = (
 
 
 @writes("run")
-def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> dict:
+def audit(run: Run, config: AuditConfig, progress: Step | None = None) -> dict:
     """Attack a Run and write audit.json, audit.html and figures/audit_*.png into it.
 
     Args:

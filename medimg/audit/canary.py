@@ -16,11 +16,12 @@ import pandas as pd
 from medimg.audit.claim import claim_of
 from medimg.audit.members import Subject
 from medimg.audit.one_run import audit_guesses
-from medimg.audit.retrain import Progress, trained
+from medimg.audit.retrain import trained
 from medimg.audit.roc import auc_of
 from medimg.audit.signals import signals
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.listener import Step
 
 FEWEST = 20
 
@@ -69,7 +70,7 @@ def canaries(dataset: Dataset, count: int, seed: int) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def run_canaries(subject: Subject, count: int, seed: int, alpha: float, progress: Progress) -> dict:
+def run_canaries(subject: Subject, count: int, seed: int, alpha: float, progress: Step) -> dict:
     """Train once more, with half of the canaries, and bound epsilon from who is recognised.
 
     Args:

@@ -16,9 +16,10 @@ import pandas as pd
 
 from medimg import atomic
 from medimg.audit.members import Subject
-from medimg.audit.retrain import FOLDER, Progress, options, trained
+from medimg.audit.retrain import FOLDER, options, trained
 from medimg.audit.signals import signals
 from medimg.errors import InputError
+from medimg.listener import Step
 from medimg.untrusted.csv_cells import read_csv
 
 FEWEST_MODELS = 8
@@ -67,7 +68,7 @@ def memberships(patients: np.ndarray, models: int, seed: int) -> np.ndarray:
     return inside[:, where]
 
 
-def shadows(subject: Subject, models: int, seed: int, progress: Progress, before: int = 0, total: int = 0) -> Shadows:
+def shadows(subject: Subject, models: int, seed: int, progress: Step, before: int = 0, total: int = 0) -> Shadows:
     """Train the shadow models, or read what an earlier audit with the same data, options and seed kept.
 
     Only confidences are kept, in `RUN/audit/`: an audit that was stopped goes on where it was.

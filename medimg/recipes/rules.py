@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from medimg.config import TrainConfig
+from medimg.models.at_hand import Backbone
 from medimg.models.build import build
 from medimg.models.registry import family
 from medimg.recipes.fingerprint import Fingerprint
-from medimg.recipes.machine import Backbone, Machine
+from medimg.recipes.machine import Machine
 from medimg.recipes.plan import VIEWS, Candidate
 from medimg.recipes.probes import FITS
 from medimg.training.features import extractor, forward_function

@@ -28,7 +28,7 @@ from synthetic.federation import aggregation
 from synthetic.federation.images.model import Averaged, GanModel
 from synthetic.federation.images.privacy import PrivateGanSteps, privacy_of, private_options
 from synthetic.federation.images.records import layout_of, written
-from synthetic.federation.images.rounds import ROUNDS, train_by_rounds
+from synthetic.federation.images.rounds import ROUNDS, gan_by_rounds
 from synthetic.images.classes import ClassMix, class_mix, equal_mix
 from synthetic.images.dcgan import CHECKPOINTS, TRAINING, gan_of, made, notes_of, secret_for, settled
 from synthetic.images.loss_figure import loss_figure
@@ -187,7 +187,7 @@ def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, co
     def grid(number: int) -> Path:
         return folder / TRAINING / f"samples-{number:04d}.png"
 
-    state = train_by_rounds(
+    state = gan_by_rounds(
         model,
         layout,
         clients,
