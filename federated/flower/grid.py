@@ -49,7 +49,7 @@ _SHORTEST = 120.0  # seconds that a sign of life lasts, at least
 _SPARE = 3600.0  # seconds for which the link keeps a request after its time
 
 
-class Answers(NamedTuple):
+class Replies(NamedTuple):
     """What nodes answer to requests.
 
     Attributes:
@@ -109,7 +109,7 @@ class Grid:
         with self._lost():
             return self._control.online()
 
-    def ask(self, requests: Mapping[Node, bytes], patience: float, timeout: float) -> Answers:
+    def ask(self, requests: Mapping[Node, bytes], patience: float, timeout: float) -> Replies:
         """Send requests to nodes, and what they answer.
 
         Args:
@@ -144,7 +144,7 @@ class Grid:
                 if pending.left:
                     # A link that many sites keep busy is not asked all the time.
                     time.sleep(min(max(_PAUSE, time.monotonic() - began), _LONGEST_PAUSE))
-        return Answers(pending.answers, pending.silent())
+        return Replies(pending.answers, pending.silent())
 
     def _pushed(self, requests: Mapping[Node, bytes], timeout: float = 0.0) -> dict[str, Node]:
         """Name of each message -> its node; the link forgets them some time after `timeout` seconds."""
@@ -174,8 +174,8 @@ class Grid:
         try:
             if name not in self._arriving:
                 # The link tells of an answer once.
-                told = stub.PullMessages(PullAppMessagesRequest(message_ids=[name], run_id=run))
-                for head, tree in zip(told.messages_list, told.message_object_trees, strict=True):
+                answer = stub.PullMessages(PullAppMessagesRequest(message_ids=[name], run_id=run))
+                for head, tree in zip(answer.messages_list, answer.message_object_trees, strict=True):
                     pull = make_pull_object_fn_protobuf(stub.PullObject, node, run)
                     confirm = make_confirm_message_received_fn_protobuf(stub.ConfirmMessageReceived, node, run)
                     self._arriving[name] = Arriving(head.metadata.message_id, tree, pull, confirm)

@@ -24,7 +24,7 @@ from federated.private.steps import PatientSteps
 from medimg.errors import InputError
 
 
-class Training:
+class SiteTraining:
     """As a plan has it, and the policy allows.
 
     Args:

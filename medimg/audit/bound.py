@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Rule:
+class AttackRule:
     """A decision that was chosen beforehand.
 
     Attributes:
@@ -51,7 +51,7 @@ def epsilon_of_counts(hits, n_hits, alarms, n_alarms, delta: float, alpha: float
         return np.log(np.maximum(low - delta, 0.0)) - np.log(high)
 
 
-def choose(scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> Rule:
+def choose(scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> AttackRule:
     """The rule whose bound is largest on these patients.
 
     Args:
@@ -71,7 +71,7 @@ def choose(scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -
     calls_members = bool(calling_members.max() >= calling_others.max())
     promise = calling_members if calls_members else calling_others
     best = int(np.argmax(promise))
-    return Rule(_half_way(thresholds, best), calls_members, float(promise[best]))
+    return AttackRule(_half_way(thresholds, best), calls_members, float(promise[best]))
 
 
 def _half_way(thresholds: np.ndarray, best: int) -> float:
@@ -88,7 +88,7 @@ def _half_way(thresholds: np.ndarray, best: int) -> float:
     return middle if np.isfinite(middle) and below < middle <= at else at
 
 
-def count(rule: Rule, scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> dict:
+def count(rule: AttackRule, scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> dict:
     """The bound of a rule on patients that it was not chosen on.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medimg.evaluation.exact import Patients, clopper_pearson
+from medimg.evaluation.exact import PatientCounts, clopper_pearson
 from medimg.evaluation.intervals import LAST_DIGIT, LEVEL, Interval, percentile_interval
 from medimg.evaluation.mover import wider
 from medimg.evaluation.predictions import Predictions
@@ -26,7 +26,7 @@ def counted_for_difference(predictions: Predictions, patients: Sequence, name: s
     """
     if name in _OF_ALL_ROWS:
         return len(set(np.asarray(patients)))
-    each = [Patients.of(one, patients) for one in predictions.one_vs_rest]
+    each = [PatientCounts.of(one, patients) for one in predictions.one_vs_rest]
     return min((min(one.positive, one.negative) for one in each if one.positive and one.negative), default=0)
 
 

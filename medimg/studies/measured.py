@@ -9,7 +9,7 @@ import numpy as np
 from medimg.comparison.seeds import seed_tests
 from medimg.evaluation.intervals import Measured
 from medimg.evaluation.mover import difference_of
-from medimg.studies.declared import Claim
+from medimg.studies.declared import PublishedClaim
 from medimg.studies.over_seeds import mean_interval
 from medimg.style.words import interval, p_text, signed_interval
 
@@ -88,14 +88,14 @@ class Verdict:
         interval: that decided.
     """
 
-    claim: Claim
+    claim: PublishedClaim
     measured: str
     verdict: str
     interval: dict | None = None
 
 
 def judge(
-    claim: Claim,
+    claim: PublishedClaim,
     cells: dict[str, dict[str, list[Measured]]],
     paired: Paired = lambda *_: None,
     votes: Collection[str] = (),
@@ -123,7 +123,7 @@ def judge(
     return Verdict(claim, f"{claim.metric} of {of}: {text}", _side(claim, here), here._asdict())
 
 
-def _side(claim: Claim, here: Measured) -> str:
+def _side(claim: PublishedClaim, here: Measured) -> str:
     if here.low is None or here.high is None:
         return OPEN
     most = math.inf if claim.at_most is None else claim.at_most + _LAST_DIGIT
@@ -136,7 +136,7 @@ def _side(claim: Claim, here: Measured) -> str:
     return FAILS if here.high < least or here.low > most else OPEN
 
 
-def _by_variance(claim: Claim, cells: dict) -> Verdict:
+def _by_variance(claim: PublishedClaim, cells: dict) -> Verdict:
     """A small p holds; a large one shows nothing."""
     groups = [[one.value for one in its.get(claim.metric, ())] for its in cells.values()]
     groups = [np.array([value for value in group if value is not None]) for group in groups]

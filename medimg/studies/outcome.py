@@ -18,7 +18,7 @@ from medimg.studies.running import Done
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """Of a study.
 
     Attributes:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from medimg import atomic
 from medimg.evaluation.intervals import Measured
 from medimg.studies.measured import FAILS, HOLDS, LEAST_SEEDS, OPEN, Verdict, over_seeds
-from medimg.studies.outcome import Outcome
+from medimg.studies.outcome import StudyOutcome
 from medimg.style.figures import COLOURS, save, styled
 from medimg.style.pages import inlined, template
 from medimg.style.words import interval, seconds_text
@@ -19,7 +19,7 @@ from medimg.untrusted.json_file import read_json
 _LARGE = 1000
 
 
-def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
+def write(out: Path, outcome: StudyOutcome, verdicts: list[Verdict]) -> dict:
     """Write all of it, study.json last.
 
     Args:
@@ -107,7 +107,7 @@ def _identity(out: Path) -> dict:
     return {key: study[key] for key in ("study", "data", "options")}
 
 
-def _rows(outcome: Outcome) -> list[dict]:
+def _rows(outcome: StudyOutcome) -> list[dict]:
     values, rows = outcome.values(), []
     for cell in outcome.study.cells:
         done = outcome.done[cell.label]
@@ -144,7 +144,7 @@ def _conclusion(verdicts: list[Verdict]) -> str:
     return " ".join([*([f"Of {len(verdicts)} claims: {summed}."] if each[1:] else []), *each])
 
 
-def _figure(outcome: Outcome, rows: list[dict]) -> Figure:
+def _figure(outcome: StudyOutcome, rows: list[dict]) -> Figure:
     """A line a cell, by group in colour, a panel a metric beneath the other: legible on a narrow screen."""
     titles = outcome.study.figure
     with styled():

@@ -27,7 +27,7 @@ _LEAST = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class TailParts:
     """Closest training rows of three kinds of rows.
 
     Attributes:
@@ -53,7 +53,7 @@ class Parts:
     rows: int
 
 
-def measure(parts: Parts) -> dict:
+def measure(parts: TailParts) -> dict:
     """The tail of closeness.
 
     Returns:
@@ -160,7 +160,7 @@ def low_percentile(values: np.ndarray) -> dict:
     return Measured.of(np.quantile(values, LOW), low, high)._asdict()
 
 
-def _equal(rows: ClosestTwo, parts: Parts) -> np.ndarray:
+def _equal(rows: ClosestTwo, parts: TailParts) -> np.ndarray:
     if not parts.chance_equal:
         return np.zeros(len(rows.distance), bool)
     return rows.distance == 0
@@ -173,7 +173,7 @@ def _counted(flagged: np.ndarray, real: np.ndarray) -> dict:
     return {name: value for name, value in counts.items() if name != "pairs"}
 
 
-def _worst(parts: Parts, equal: np.ndarray, near: np.ndarray, least: float) -> list[dict]:
+def _worst(parts: TailParts, equal: np.ndarray, near: np.ndarray, least: float) -> list[dict]:
     made, ratios = parts.made, parts.made.ratio()
     order = np.argsort(-made.gap(least), kind="stable")
     kinds = {"equal": equal, "near": near, "none": ~(equal | near)}

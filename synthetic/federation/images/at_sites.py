@@ -33,7 +33,7 @@ from synthetic.images.dcgan import TRAINING, gan_of, made, secret_for, settled
 from synthetic.images.networks import Gan, halvings
 from synthetic.images.plan import BATCH, FEWEST_IMAGES, GanPlan, check_turns, settled_for
 from synthetic.images.samples import write_grid
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 
 
 def check(dataset: Dataset, config: SynthesizeConfig) -> None:
@@ -145,4 +145,4 @@ def _train(
         Watch(after=lambda row: after(row["round"])),
         sites=sites,
     )
-    Averaged(Steps(gan, model.options, config.seed)).assign(state.weights)
+    Averaged(NetworkSteps(gan, model.options, config.seed)).assign(state.weights)

@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.stats import binomtest, norm
 from statsmodels.stats.proportion import proportion_confint
 
-from medimg.evaluation.exact import Patients, _of_one, clopper_pearson, clopper_pearson_of_counts
+from medimg.evaluation.exact import PatientCounts, _of_one, clopper_pearson, clopper_pearson_of_counts
 from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
@@ -161,7 +161,7 @@ def test_of_perfect_samples_few_come_from_worse_classifiers_than_the_bound(apart
 
 
 def test_the_bound_of_precision_recall_is_not_the_end_of_the_scale():
-    few, many = (Patients(2 * n, n, n, n, 0.5) for n in (5, 200))
+    few, many = (PatientCounts(2 * n, n, n, n, 0.5) for n in (5, 200))
     assert 0.3 < _of_one("auprc", 1.0, few, 0.05)[0] < 0.9 < _of_one("auprc", 1.0, many, 0.05)[0] < 1
 
 

@@ -14,9 +14,9 @@ from medimg.evaluation.predictions import Predictions
 from medimg.run import Run
 from medimg.studies import measured, outcome, page
 from medimg.studies.course import Course
-from medimg.studies.declared import Cell, Claim, Study
+from medimg.studies.declared import Cell, PublishedClaim, Study
 from medimg.studies.measured import FAILS, HOLDS, OPEN
-from medimg.studies.outcome import Outcome
+from medimg.studies.outcome import StudyOutcome
 from medimg.studies.running import Done, Runner, Scale
 from medimg.studies.steps import Shared, train
 from tests.datasets import write_dataset
@@ -24,8 +24,8 @@ from tests.datasets import write_dataset
 RESAMPLES = 200
 
 
-def of(study: Study, done: dict[str, list[Done]], bootstrap: int = RESAMPLES) -> Outcome:
-    return Outcome(study, 3, Course(Scale(), done, (), {}, 0.0), {}, ("d",), "medimg study", bootstrap)
+def of(study: Study, done: dict[str, list[Done]], bootstrap: int = RESAMPLES) -> StudyOutcome:
+    return StudyOutcome(study, 3, Course(Scale(), done, (), {}, 0.0), {}, ("d",), "medimg study", bootstrap)
 
 
 def test_a_seed_without_a_value_keeps_its_place():
@@ -56,10 +56,10 @@ def test_an_analysis_of_variance_is_scipys_without_seeds_that_have_no_value():
     cells = {name: {"m": [Measured(float(v)) for v in values]} for name, values in groups.items()}
     cells["b"]["m"].insert(1, Measured())
     expected = f_oneway(*groups.values())
-    verdict = measured.judge(Claim("", "m", at_most=expected.pvalue * 1.01), cells)
+    verdict = measured.judge(PublishedClaim("", "m", at_most=expected.pvalue * 1.01), cells)
     assert verdict.verdict == HOLDS
     assert f"F(2, 9) = {expected.statistic:.2f}" in verdict.measured
-    assert measured.judge(Claim("", "m", at_most=expected.pvalue * 0.99), cells).verdict == OPEN
+    assert measured.judge(PublishedClaim("", "m", at_most=expected.pvalue * 0.99), cells).verdict == OPEN
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_an_analysis_of_variance_is_scipys_without_seeds_that_have_no_value():
 )
 def test_a_bound_that_is_met_exactly(low, high, bounds, verdict):
     cells = {"a": {"m": [Measured((low + high) / 2, low, high)]}}
-    assert measured.judge(Claim("", "m", "a", **bounds), cells).verdict == verdict
+    assert measured.judge(PublishedClaim("", "m", "a", **bounds), cells).verdict == verdict
 
 
 @pytest.mark.parametrize("truth", [(0, 0, 0), (1, 1, 1)])
@@ -95,8 +95,8 @@ def test_a_test_part_of_one_class_has_no_sensitivity_at_a_specificity(truth):
 
 def test_a_cell_that_was_run_without_the_metric_is_not_said_to_be_missing():
     cells = {"a": {"m": [], "n": [Measured(0.5)]}, "b": {"m": [], "n": []}}
-    assert measured.judge(Claim("", "m", "a", at_least=0.1), cells).measured == "a has no m"
-    assert measured.judge(Claim("", "m", "b", at_least=0.1), cells).measured == "b was not measured"
+    assert measured.judge(PublishedClaim("", "m", "a", at_least=0.1), cells).measured == "a has no m"
+    assert measured.judge(PublishedClaim("", "m", "b", at_least=0.1), cells).measured == "b was not measured"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_patients_who_all_agree_show_no_more_than_their_number(trained):
     (gap, _) = trained.paired("a", "a", "accuracy")
     reach = 1 - 0.025 ** (1 / n)
     assert gap == pytest.approx((0.0, -reach, reach))
-    claim = Claim("", "accuracy", "a", less="a", at_least=-0.01, at_most=0.01)
+    claim = PublishedClaim("", "accuracy", "a", less="a", at_least=-0.01, at_most=0.01)
     assert measured.judge(claim, trained.values(), trained.paired).verdict == OPEN
     wide = dataclasses.replace(claim, at_least=-0.5, at_most=0.5)
     assert measured.judge(wide, trained.values(), trained.paired).verdict == HOLDS
