@@ -19,7 +19,7 @@ from click.testing import CliRunner
 import cli
 from benchmarks.heart import DATA
 from benchmarks.material import table
-from medimg.studies.measured import Value
+from medimg.evaluation.intervals import Measured
 from medimg.studies.over_seeds import mean_interval
 from medimg.style.words import interval, signed_interval
 
@@ -55,7 +55,7 @@ def measured(data: Path, out: Path, command: str, options: tuple) -> tuple[float
 
 def mean(values: np.ndarray) -> dict:
     """With Student's interval."""
-    return Value(*mean_interval(values)).to_dict()
+    return Measured.of(*mean_interval(values))._asdict()
 
 
 if __name__ == "__main__":

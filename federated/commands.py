@@ -1,6 +1,5 @@
 """`medimg federate` and the studies of federation: parse, call one function, print."""
 
-import math
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from federated.config import FederateConfig
 from federated.studies.config import HospitalsConfig
 from medimg.commands import printing
 from medimg.commands.command_line import Command, DefaultCommand, GroupWithDefault, options_of, take
-from medimg.commands.console import progress_bars, say, table
+from medimg.commands.console import progress_bars, say, table, tell_progress
 from medimg.commands.output import out_option, overwrite_option, resumable
 from medimg.commands.study import run_study
 from medimg.errors import InputError
@@ -71,17 +70,7 @@ def _tell(run):
 
 
 def _tell_round(row):
-    """A line a round where there is no terminal for progress bars."""
-    if sys.stderr.isatty():
-        return
-    # Private clients don't tell their loss, nor how long they took.
-    took = "" if row["seconds"] is None else f" {row['seconds']:.1f} s"
-    loss = "" if math.isnan(row["loss"]) else f"loss {row['loss']:.4f} "
-    click.echo(
-        f"round {row['round']}: {loss}val_loss {row['val_loss']:.4f} "
-        f"val_auroc {row['val_auroc']:.4f} {row['participants']} clients{took}",
-        err=True,
-    )
+    tell_progress(f"round {row['round']}", row, f" {row['participants']} clients")
 
 
 @federate.command(hidden=True, context_settings={"ignore_unknown_options": True})

@@ -1,7 +1,11 @@
-"""Listener: whom a training tells how it goes."""
+"""Listener: whom a training tells how it goes, and what else is told of progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+# Called with how far something is, and of how much; and with what is done before both.
+Progress = Callable[[int, int], None]
+Step = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Listener:
         note: called with a sentence worth reading before the training goes on.
     """
 
-    step: Callable[[str, int, int], None] = lambda what, done, total: None
+    step: Step = lambda what, done, total: None
     epoch: Callable[[dict], None] = lambda row: None
     round: Callable[[dict], None] = lambda row: None
     note: Callable[[str], None] = lambda sentence: None

@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from medimg import atomic
 from medimg.data.dataset import Dataset
 from medimg.data.leakage import require_no_leakage
 from medimg.errors import InputError
+from medimg.listener import Step
 from medimg.lock import writes
 from medimg.resuming import run_to_resume
 from medimg.run import Run, environment
@@ -17,8 +17,6 @@ from medimg.untrusted.json_file import read_json
 from synthetic.config import TABLE_MODELS, SynthesizeConfig
 from synthetic.dataset import write
 from synthetic.federation import NAME
-
-Listener = Callable[[str, int, int], None]
 
 
 @writes("out")
@@ -28,7 +26,7 @@ def synthesize(
     config: SynthesizeConfig,
     resume: bool = False,
     overwrite: bool = False,
-    listener: Listener | None = None,
+    listener: Step | None = None,
 ) -> Path:
     """Fit a generator on split train and write what it makes as a Dataset.
 

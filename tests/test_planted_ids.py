@@ -205,10 +205,10 @@ def test_a_dicom_result_names_its_own_patient_alone(trained, tmp_path):
 @pytest.mark.slow
 def test_the_page_of_review_names_nobody(trained):
     from explain.review.reviewer import Reviewer
-    from explain.review.server import TOKEN, Site
+    from explain.review.server import TOKEN, ReviewSite
 
     reviewer, token = Reviewer(Run.load(trained / "run"), ReviewConfig(nearest=3)), "s" * 43
-    client = TestClient(Site(reviewer, ("127.0.0.1:8000",), token).app(), base_url="http://127.0.0.1:8000")
+    client = TestClient(ReviewSite(reviewer, ("127.0.0.1:8000",), token).app(), base_url="http://127.0.0.1:8000")
     told = [client.get("/", params={"token": token})]
     contents = [path.read_bytes() for path in sorted((trained / "films").iterdir())]
     # A file that is broken behind its first bytes, too.

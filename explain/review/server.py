@@ -42,7 +42,7 @@ _HEADERS = {
 }
 
 
-class RefusedError(Exception):
+class RefusedAnswerError(Exception):
     """A request that is not served.
 
     Args:
@@ -55,7 +55,7 @@ class RefusedError(Exception):
         self.status = status
 
 
-class Site:
+class ReviewSite:
     """The requests of one page.
 
     Args:
@@ -87,7 +87,7 @@ class Site:
             try:
                 self._require_ours(request)
                 response = await respond(request)
-            except RefusedError as refused:
+            except RefusedAnswerError as refused:
                 response = JSONResponse({"error": str(refused)}, refused.status)
             except ClientDisconnect:
                 response = Response(status_code=400)
@@ -100,13 +100,15 @@ class Site:
 
     def _require_ours(self, request: Request) -> None:
         if request.headers.get("host", "").lower() not in self.hosts:
-            raise RefusedError(421, "asked for by another name than its own")
+            raise RefusedAnswerError(421, "asked for by another name than its own")
         origin = request.headers.get("origin")
         if origin is not None and origin.lower() not in {f"http://{host}" for host in self.hosts}:
-            raise RefusedError(403, "asked by another page")
+            raise RefusedAnswerError(403, "asked by another page")
         token = request.query_params.get("token") if request.method == "GET" else request.headers.get(TOKEN)
         if not hmac.compare_digest((token or "").encode("utf-8", "replace"), self.token.encode()):
-            raise RefusedError(403, "the address lacks its token: use the whole address that 'medimg review' printed")
+            raise RefusedAnswerError(
+                403, "the address lacks its token: use the whole address that 'medimg review' printed"
+            )
 
     async def page(self, request: Request) -> Response:
         """The page itself, its script and style inside."""
@@ -131,16 +133,16 @@ class Site:
         name = printable(unquote(request.headers.get("x-medimg-name", "")), 200)
         frame = request.headers.get("x-medimg-frame", "0")
         if not (frame.isascii() and frame.isdecimal() and len(frame) < 8):
-            raise RefusedError(400, "the frame is no number")
+            raise RefusedAnswerError(400, "the frame is no number")
         if self._waiting >= _MOST_WAITING:
-            raise RefusedError(429, "too many wait: ask again in a moment")
+            raise RefusedAnswerError(429, "too many wait: ask again in a moment")
         self._waiting += 1
         try:
             # Those who wait have sent nothing yet: the files of all would fill the memory.
             async with self._slots:
                 data = await _body(request, self.reviewer.config.max_megabytes * 1_000_000)
                 if not data:
-                    raise RefusedError(400, "the file is empty")
+                    raise RefusedAnswerError(400, "the file is empty")
                 loop = asyncio.get_running_loop()
                 return JSONResponse(
                     finite(await loop.run_in_executor(self._turn, self._answer, name, data, int(frame)))
@@ -152,9 +154,9 @@ class Site:
         try:
             answer = self.reviewer.answer(name, data, frame)
         except UnknownKindError as error:
-            raise RefusedError(415, str(error)) from error
+            raise RefusedAnswerError(415, str(error)) from error
         except InputError as error:
-            raise RefusedError(422, printable(error)) from error
+            raise RefusedAnswerError(422, printable(error)) from error
         if self.study is None:
             return answer
         answer["reading"] = secrets.token_urlsafe(16)
@@ -174,19 +176,19 @@ class Site:
     async def reading(self, request: Request) -> Response:
         """What a reader says of an answer, once: JSON with `reading`, `reader`, `answer` and `seconds`."""
         if self.study is None:
-            raise RefusedError(404, "no reader study: start 'medimg review' with --reader-study")
+            raise RefusedAnswerError(404, "no reader study: start 'medimg review' with --reader-study")
         try:
             body = await _json(request)
             reader, answer, key = str(body["reader"]).strip(), body["answer"], str(body["reading"])
             seconds = round(float(body.get("seconds", 0)), 1)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise RefusedError(400, "not a reading: give reading, reader, answer and seconds") from error
+            raise RefusedAnswerError(400, "not a reading: give reading, reader, answer and seconds") from error
         if answer not in ANSWERS or not 0 < len(reader) <= 100 or not 0 <= seconds < 1e6:
-            raise RefusedError(400, "name the reader, and agree or disagree")
+            raise RefusedAnswerError(400, "name the reader, and agree or disagree")
         with self._lock:
             shown = self._answers.pop(key, None)
         if shown is None:
-            raise RefusedError(409, "this answer has been judged already, or is too old: drop the image again")
+            raise RefusedAnswerError(409, "this answer has been judged already, or is too old: drop the image again")
         row = {**shown, "reader": reader, "answer": answer, "seconds": seconds}
         try:
             await asyncio.get_running_loop().run_in_executor(None, self.study.add, row)
@@ -205,16 +207,16 @@ async def _body(request: Request, most: int) -> bytes:
     """The request's body, which is not read beyond the limit, nor waited for without end."""
     length = request.headers.get("content-length", "0")
     if length.isascii() and length.isdecimal() and (len(length) > 15 or int(length) > most):
-        raise RefusedError(413, f"larger than {most:,} bytes (--max-megabytes)")
+        raise RefusedAnswerError(413, f"larger than {most:,} bytes (--max-megabytes)")
     body = bytearray()
     try:
         async with asyncio.timeout(_SECONDS):
             async for part in request.stream():
                 body += part
                 if len(body) > most:
-                    raise RefusedError(413, f"larger than {most:,} bytes (--max-megabytes)")
+                    raise RefusedAnswerError(413, f"larger than {most:,} bytes (--max-megabytes)")
     except TimeoutError:
-        raise RefusedError(408, f"did not arrive within {_SECONDS} s") from None
+        raise RefusedAnswerError(408, f"did not arrive within {_SECONDS} s") from None
     return bytes(body)
 
 
@@ -251,7 +253,7 @@ def server(reviewer: Reviewer, listening: socket.socket, token: str, study: Read
     from explain.review.connection import Connection
 
     port = listening.getsockname()[1]
-    site = Site(reviewer, (f"127.0.0.1:{port}", f"localhost:{port}"), token, study)
+    site = ReviewSite(reviewer, (f"127.0.0.1:{port}", f"localhost:{port}"), token, study)
     # No log of requests: the page's address has the token.
     settings = uvicorn.Config(
         site.app(), http=Connection, access_log=False, log_level="error", server_header=False, timeout_keep_alive=5,

@@ -50,8 +50,8 @@ def with_methods(study: Study, dataset: Dataset, config: InterpretabilityConfig,
             steps = ("train", options), ("explain", {**_NO_MORE, **scored, "method": [method]})
             cells.append(Cell(model, name, steps, cost=its, follows=name in others))
     # No constant tells what a method takes: integrated gradients may take a hundred times as long as Grad-CAM.
-    told = {name: {**_NO_MORE, **scored, "method": [name]} for name in config.method}
-    return replace(study, cells=tuple(cells), foretold=("foretell", {"cells": told}))
+    foretold = {name: {**_NO_MORE, **scored, "method": [name]} for name in config.method}
+    return replace(study, cells=tuple(cells), foretold=("foretell", {"cells": foretold}))
 
 
 def _options(training: TrainConfig, dataset: Dataset) -> dict:

@@ -18,7 +18,7 @@ WEIGHTINGS = ("examples", "equal")
 
 
 @dataclass(frozen=True)
-class Kind:
+class StrategyKind:
     """What makes a strategy.
 
     Attributes:
@@ -35,16 +35,16 @@ class Kind:
 
 
 KINDS = {
-    "fedavg": Kind(),
-    "fedprox": Kind(client=FedProx(), source="Li et al. 2020"),
-    "fedsgd": Kind(client=FullGradient(), server_learning_rate=0.1),
-    "fedavgm": Kind(server="momentum", source="Hsu et al. 2019"),
-    "fedadam": Kind(server="adam", server_learning_rate=0.01, source="Reddi et al. 2021"),
-    "fedyogi": Kind(server="yogi", server_learning_rate=0.01, source="Reddi et al. 2021"),
-    "fedadagrad": Kind(server="adagrad", server_learning_rate=0.1, source="Reddi et al. 2021"),
-    "mimelite": Kind(client=MimeLite(), source="Karimireddy et al. 2021"),
-    "scaffold": Kind(client=Scaffold(), source="Karimireddy et al. 2020"),
-    "fedbn": Kind(client=FedBN(), source="Li et al. 2021"),
+    "fedavg": StrategyKind(),
+    "fedprox": StrategyKind(client=FedProx(), source="Li et al. 2020"),
+    "fedsgd": StrategyKind(client=FullGradient(), server_learning_rate=0.1),
+    "fedavgm": StrategyKind(server="momentum", source="Hsu et al. 2019"),
+    "fedadam": StrategyKind(server="adam", server_learning_rate=0.01, source="Reddi et al. 2021"),
+    "fedyogi": StrategyKind(server="yogi", server_learning_rate=0.01, source="Reddi et al. 2021"),
+    "fedadagrad": StrategyKind(server="adagrad", server_learning_rate=0.1, source="Reddi et al. 2021"),
+    "mimelite": StrategyKind(client=MimeLite(), source="Karimireddy et al. 2021"),
+    "scaffold": StrategyKind(client=Scaffold(), source="Karimireddy et al. 2020"),
+    "fedbn": StrategyKind(client=FedBN(), source="Li et al. 2021"),
 }
 
 
@@ -118,7 +118,7 @@ class Strategy:
         )
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> StrategyKind:
         """What makes it."""
         return KINDS[self.name]
 

@@ -44,7 +44,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Link:
+class ChainLink:
     """A line of a file as it was found.
 
     Attributes:
@@ -111,7 +111,7 @@ def read_line(line: bytes) -> Entry:
     return entry
 
 
-def links(lines: Iterable[bytes]) -> Iterator[Link]:
+def links(lines: Iterable[bytes]) -> Iterator[ChainLink]:
     """The lines of a log in order, each checked for itself and against the one before.
 
     After a broken line the next is checked for itself alone, so that one edit is one problem.
@@ -126,12 +126,12 @@ def links(lines: Iterable[bytes]) -> Iterator[Link]:
             entry = read_line(line)
         except BrokenLineError as error:
             known = False
-            yield Link(place, end, None, str(error))
+            yield ChainLink(place, end, None, str(error))
             continue
         follows = (entry.number - 1, entry.previous) == before
         problem = "" if follows or not known else _does_not_follow(entry, place, before[0])
         before, known = (entry.number, entry.hash), True
-        yield Link(place, end, entry, problem)
+        yield ChainLink(place, end, entry, problem)
 
 
 def _does_not_follow(entry: Entry, place: int, number: int) -> str:

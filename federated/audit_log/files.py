@@ -22,7 +22,7 @@ DESCRIBING = ("model.json", "config.yaml")
 
 
 @dataclass
-class Comparison:
+class ComparedFiles:
     """What was found.
 
     Attributes:
@@ -58,14 +58,14 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def compare(root: Path, entries: Sequence[Entry]) -> Comparison:
+def compare(root: Path, entries: Sequence[Entry]) -> ComparedFiles:
     """Hold the files beside a log against its records.
 
     Args:
         root: folder of the log.
         entries: readable records of it, in order.
     """
-    comparison = Comparison()
+    comparison = ComparedFiles()
     rounds, end = standing_rounds(entries), standing_end(entries)
     _rounds_table(root / ROUNDS, rounds, end is not None, comparison)
     if end is None:
@@ -87,7 +87,7 @@ def compare(root: Path, entries: Sequence[Entry]) -> Comparison:
     return comparison
 
 
-def _not_logged(root: Path, logged: set[str], comparison: Comparison) -> None:
+def _not_logged(root: Path, logged: set[str], comparison: ComparedFiles) -> None:
     """Files of which the end has no digest, though it should: models that were put in, and what older logs lack."""
     for path in (*root.glob("*.keras"), *root.glob("sites/*.keras")):
         name = path.relative_to(root).as_posix()
@@ -103,7 +103,7 @@ def _items(content: object) -> Iterable[tuple[str, str]]:
     return content.items() if isinstance(content, dict) else ()
 
 
-def _federation(path: Path, digest: str, fields: dict[str, str], comparison: Comparison) -> None:
+def _federation(path: Path, digest: str, fields: dict[str, str], comparison: ComparedFiles) -> None:
     """Names the fields that differ, not only the file."""
     if digest_of(path) == digest:
         comparison.compared.append(f"{path.name} ({len(fields)} fields)")
@@ -123,7 +123,7 @@ def _federation(path: Path, digest: str, fields: dict[str, str], comparison: Com
         comparison.problems.append(f"{path.name}: says the same in another form than it was written in")
 
 
-def _without_end(root: Path, entries: Sequence[Entry], rounds: dict, comparison: Comparison) -> None:
+def _without_end(root: Path, entries: Sequence[Entry], rounds: dict, comparison: ComparedFiles) -> None:
     """A log that is unfinished, older than end records, or cut."""
     finished = (root / FEDERATION).is_file()
     if any("rounds_csv" in record for record in rounds.values()):
@@ -142,7 +142,7 @@ def _without_end(root: Path, entries: Sequence[Entry], rounds: dict, comparison:
         _older_federation(root / FEDERATION, entries, rounds, comparison)
 
 
-def _older_federation(path: Path, entries: Sequence[Entry], rounds: dict, comparison: Comparison):
+def _older_federation(path: Path, entries: Sequence[Entry], rounds: dict, comparison: ComparedFiles):
     """What an older log says of federation.json without meaning to."""
     content = _json(path, comparison)
     if content is None:
@@ -166,7 +166,7 @@ def _older_federation(path: Path, entries: Sequence[Entry], rounds: dict, compar
     )
 
 
-def _rounds_table(path: Path, rounds: dict[int, dict], ended: bool, comparison: Comparison) -> None:
+def _rounds_table(path: Path, rounds: dict[int, dict], ended: bool, comparison: ComparedFiles) -> None:
     """Row by row, every cell as it was written."""
     if not path.is_file():
         if any("rounds_csv" in record for record in rounds.values()):
@@ -208,7 +208,7 @@ def _row(place: str, columns: list[str], row: list[str], known: list[str]) -> li
     ]
 
 
-def _fewer(path: Path, rows: int, logged: int, rounds: dict, ended: bool, comparison: Comparison):
+def _fewer(path: Path, rows: int, logged: int, rounds: dict, ended: bool, comparison: ComparedFiles):
     last = len(rounds[max(rounds)]["rounds_csv"]["rows"])
     counts = f"{path.name}: has {rows} rows, the log {logged}"
     if not ended and rows >= logged - last:
@@ -217,7 +217,7 @@ def _fewer(path: Path, rows: int, logged: int, rounds: dict, ended: bool, compar
         comparison.problems.append(f"{counts}: rows were removed")
 
 
-def _older_rows(path: Path, header: list, rows: list, rounds: dict, comparison: Comparison) -> None:
+def _older_rows(path: Path, header: list, rows: list, rounds: dict, comparison: ComparedFiles) -> None:
     """Who was asked, and the sums of bytes, are in every log."""
     needed = ("round", "client", "bytes_up", "bytes_down")
     if not rounds or not all("bytes" in r and "participants" in r for r in rounds.values()):
@@ -249,7 +249,7 @@ def _sum(cells: list[str]) -> float | None:
         return None
 
 
-def _json(path: Path, comparison: Comparison) -> dict | None:
+def _json(path: Path, comparison: ComparedFiles) -> dict | None:
     try:
         content = parse_json(text_of(path))
     except ValueError:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from federated.audit_log.chain import Entry, Link, links
+from federated.audit_log.chain import ChainLink, Entry, links
 from federated.audit_log.countersigned import countersigned, signers
-from federated.audit_log.files import Comparison, compare
+from federated.audit_log.files import ComparedFiles, compare
 from federated.audit_log.head import Head, head_path, read_head
 from federated.audit_log.rounds import repeated_otherwise, standing_rounds
 from federated.audit_log.site_logs import against_site
@@ -75,14 +75,9 @@ def verify(
         *(_gaps(path, entries) if len(entries) == len(chain) else []),
     ]
     beside, unsigned, signed = _files(path, entries)
-    problems += beside.problems
-    problems += unsigned
-    notes += signed
-    notes += beside.notes
-    for log in site_logs:
-        site_problems, compared = against_site(entries, log)
-        problems += site_problems
-        notes.append(compared)
+    at_sites = [against_site(entries, log) for log in site_logs]
+    problems += [*beside.problems, *unsigned, *(problem for wrong, _ in at_sites for problem in wrong)]
+    notes += [*signed, *beside.notes, *(compared for _, compared in at_sites)]
     notes += [
         f"round {number} was repeated after a resume with another result" + _OTHER_MACHINE
         for number in repeated_otherwise(entries)
@@ -101,13 +96,13 @@ def verify(
     )
 
 
-def _files(path: Path, entries: list[Entry]) -> tuple[Comparison, list[str], list[str]]:
+def _files(path: Path, entries: list[Entry]) -> tuple[ComparedFiles, list[str], list[str]]:
     """Files beside the log; problems and notes of what sites have signed."""
     try:
         return compare(path.parent, entries), *countersigned(entries)
     except (KeyError, TypeError, ValueError, AttributeError):
         # A chain that was made anew may say anything.
-        return Comparison([f"{path.name}: its records are not of the form that is written"]), [], []
+        return ComparedFiles([f"{path.name}: its records are not of the form that is written"]), [], []
 
 
 def _cannot_show(head: bool, witness: bool, key: bool, signers: int, logs: int) -> tuple[str, ...]:
@@ -142,7 +137,7 @@ _OTHER_MACHINE = "; another machine or another number of threads can do that"
 
 
 def _against_head_file(
-    path: Path, chain: list[Link], known_elsewhere: bool, public_key: str | None
+    path: Path, chain: list[ChainLink], known_elsewhere: bool, public_key: str | None
 ) -> tuple[list[str], list[str]]:
     """Problems and notes of the head beside the log."""
     name = head_path(path).name
@@ -172,7 +167,7 @@ def _against_head_file(
     return problems, []
 
 
-def _end(path: Path, chain: list[Link], head: Head) -> list[str]:
+def _end(path: Path, chain: list[ChainLink], head: Head) -> list[str]:
     name = head_path(path).name
     if len(chain) < head.number:
         return [f"{path.name}: has {len(chain)} lines, {name} says {head.number}: lines were removed"]

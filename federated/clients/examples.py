@@ -1,6 +1,5 @@
 """A client's rows as the model takes them: written as records for its training, or held for a central evaluation."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,11 @@ from federated.engine.records import ClientData
 from federated.statistics import Schema, agreed, require_inputs
 from federated.statistics import training_rows as of_training
 from medimg.data.dataset import Dataset
+from medimg.listener import Progress
 from medimg.pipeline.balance import class_weights
 from medimg.pipeline.pixels import PixelCache, as_pixels
 from medimg.tables.preprocessing import Preprocessing
 from medimg.training import features
-
-Progress = Callable[[int, int], None]
 
 
 def training_rows(dataset: Dataset, plan: ClientPlan) -> pd.DataFrame:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from federated.flower import protocol
+from federated.flower.control import Node
 from federated.flower.envelope import Envelope, WireError, opened, signed
-from federated.flower.grid import Grid, Node
+from federated.flower.grid import Grid
 from federated.flower.keys import Keys, Party
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from functools import partial
 
 import grpc
+from flwr.common.constant import Status
 from flwr.proto.run_pb2 import GetRunRequest
 
 _LONGEST = 120.0  # seconds of a call, of any but these:
 _PARTS = {"PushObject", "PullObject"}
 _LONGEST_OF_PARTS = 3600.0  # 1 GiB over 2.4 Mbit/s
-_LAST = {"DeactivateNode"}
-LONGEST_OF_LAST = 10.0  # of a call after which nothing is asked: a site or a coordinator ends without its answer
+_LONGEST_OF_LAST = 10.0  # of a call after which nothing is asked: a site or a coordinator ends without its answer
 _GLANCE = 20.0  # seconds between two looks whether the link by which a part is on its way answers
 
 
@@ -25,7 +25,12 @@ def with_deadlines(stub) -> None:
 
 
 def _short(call: Callable, name: str, request, timeout: float | None = None):
-    return call(request, timeout=timeout or (LONGEST_OF_LAST if name in _LAST else _LONGEST))
+    return call(request, timeout=timeout or (_LONGEST_OF_LAST if _is_last(name, request) else _LONGEST))
+
+
+def _is_last(name: str, request) -> bool:
+    """A node that goes, or a run that has ended."""
+    return name == "DeactivateNode" or (name == "UpdateRunStatus" and request.run_status.status == Status.FINISHED)
 
 
 def _part(call, small: Callable, request):

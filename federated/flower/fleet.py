@@ -118,15 +118,15 @@ class Fleet:
         """Take all that the link tells of, however little of it is there."""
         for _ in range(_MOST):
             try:
-                told = self._receive()
+                received = self._receive()
             except (grpc.RpcError, RunNotRunningException):
                 raise
             except Exception:
                 # Whatever whoever has the link put in the place of a message.
                 continue
-            if not told:
+            if not received:
                 break
-            head, tree = told
+            head, tree = received
             run, name = head.metadata.run_id, head.metadata.message_id
             self._arriving.pop(run, None)
             self._arriving[run] = head, Arriving(name, tree, partial(self._pull, run), partial(self._confirm, run))

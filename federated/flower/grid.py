@@ -4,7 +4,6 @@ Each answer is another party's: whatever is in the place of one ends neither the
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 import grpc
 from flwr.common import Message
+from flwr.common.constant import Status, SubStatus
 from flwr.common.heartbeat import HeartbeatSender
 from flwr.common.inflatable_protobuf_utils import (
     make_confirm_message_received_fn_protobuf,
@@ -37,21 +37,19 @@ from flwr.server.grid.grpc_grid import GrpcGrid
 
 from federated.flower.arriving import Arriving
 from federated.flower.control import PATIENCE, Node, control
-from federated.flower.deadlines import LONGEST_OF_LAST, with_deadlines
+from federated.flower.deadlines import with_deadlines
 from federated.flower.fleet import KIND, content_of, quiet, record, retrying, split
+from federated.flower.pending import LOST, Pending
 from federated.flower.sending import lasting, send
 from medimg.errors import InputError
 
 _PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two looks for answers
 _GLANCE = 3.0  # seconds between two looks for who is connected
-_TRIES = 10  # times that a request is sent again whose answer was lost
 _SHORTEST = 120.0  # seconds that a sign of life lasts, at least
 _SPARE = 3600.0  # seconds for which the link keeps a request after its time
-# In the place of an answer: there will be none.
-LOST = object()
 
 
-class Answers(NamedTuple):
+class Replies(NamedTuple):
     """What nodes answer to requests.
 
     Attributes:
@@ -90,7 +88,7 @@ class Grid:
             token = stub.RequestToken(RequestTokenRequest(run_id=run)).token
             stub.PullAppInputs(PullAppInputsRequest(token=token))
             self._grid.set_run(run)
-            self._status("running")
+            self._status(Status.RUNNING)
         except grpc.RpcError as error:
             self._grid.close()
             self._open.close()
@@ -111,7 +109,7 @@ class Grid:
         with self._lost():
             return self._control.online()
 
-    def ask(self, requests: Mapping[Node, bytes], patience: float, timeout: float) -> Answers:
+    def ask(self, requests: Mapping[Node, bytes], patience: float, timeout: float) -> Replies:
         """Send requests to nodes, and what they answer.
 
         Args:
@@ -126,40 +124,27 @@ class Grid:
             InputError: the link is lost.
         """
         self._again.max_time, self._arriving = patience, {}
+        pending = Pending(requests, patience)
         with self._lost():
-            answers, away, left, lost = {}, {}, set(requests), Counter()
-            waiting = self._pushed(requests, timeout)
+            pending.waiting = self._pushed(requests, timeout)
             looked = began = time.monotonic()
             end = looked + timeout
             # Once more when the time is over: others' answers may have taken all of it to arrive.
-            while left and began < end:
+            while pending.left and began < end:
                 began = time.monotonic()
-                for name, node in list(waiting.items()):
+                for name in list(pending.waiting):
                     for content in self._pulled(name):
-                        del waiting[name]
-                        lost[node] += content is LOST
-                        if lost[node] > _TRIES:
-                            left.discard(node)
-                        if node in left and content is not LOST:
-                            answers[node] = content
-                            left.remove(node)
+                        pending.take(name, content)
                 now = time.monotonic()
-                if left and now - looked > _GLANCE:
+                if pending.left and now - looked > _GLANCE:
                     looked, there = now, set(self.online().values())
-                    known = {node.number for node in there}
-                    for node in list(left):
-                        away.setdefault(node, now)
-                        if node in there:
-                            del away[node]
-                        elif node.number in known or now - away[node] > patience:
-                            left.remove(node)
-                    # An error is Flower's own: a busy node's sign of life was late, and the request is gone.
-                    gone = (left & there) - set(waiting.values()) if began < end else ()
-                    waiting |= self._pushed({node: requests[node] for node in gone}, timeout)
-                if left:
+                    pending.see(there, now)
+                    again = pending.unasked(there) if began < end else ()
+                    pending.waiting |= self._pushed({node: requests[node] for node in again}, timeout)
+                if pending.left:
                     # A link that many sites keep busy is not asked all the time.
                     time.sleep(min(max(_PAUSE, time.monotonic() - began), _LONGEST_PAUSE))
-        return Answers(answers, left - away.keys())
+        return Replies(pending.answers, pending.silent())
 
     def _pushed(self, requests: Mapping[Node, bytes], timeout: float = 0.0) -> dict[str, Node]:
         """Name of each message -> its node; the link forgets them some time after `timeout` seconds."""
@@ -189,8 +174,8 @@ class Grid:
         try:
             if name not in self._arriving:
                 # The link tells of an answer once.
-                told = stub.PullMessages(PullAppMessagesRequest(message_ids=[name], run_id=run))
-                for head, tree in zip(told.messages_list, told.message_object_trees, strict=True):
+                answer = stub.PullMessages(PullAppMessagesRequest(message_ids=[name], run_id=run))
+                for head, tree in zip(answer.messages_list, answer.message_object_trees, strict=True):
                     pull = make_pull_object_fn_protobuf(stub.PullObject, node, run)
                     confirm = make_confirm_message_received_fn_protobuf(stub.ConfirmMessageReceived, node, run)
                     self._arriving[name] = Arriving(head.metadata.message_id, tree, pull, confirm)
@@ -224,7 +209,7 @@ class Grid:
         self._again.max_time = 0.0
         self._beat._stop_event.set()
         try:
-            self._status("finished", "completed", LONGEST_OF_LAST)
+            self._status(Status.FINISHED, SubStatus.COMPLETED)
         except (grpc.RpcError, RunNotRunningException):
             # The link is gone, and with it the run.
             pass
@@ -242,7 +227,7 @@ class Grid:
         request = SendAppHeartbeatRequest(run_id=self._grid.run.run_id, heartbeat_interval=lasts)
         return self._grid._stub.SendAppHeartbeat(request).success
 
-    def _status(self, status: str, detail: str = "", timeout: float | None = None) -> None:
+    def _status(self, status: str, detail: str = "") -> None:
         run_status = run_status_to_proto(RunStatus(status, detail, ""))
         request = UpdateRunStatusRequest(run_id=self._grid.run.run_id, run_status=run_status)
-        self._grid._stub.UpdateRunStatus(request, timeout=timeout)
+        self._grid._stub.UpdateRunStatus(request)

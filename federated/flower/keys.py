@@ -89,11 +89,11 @@ class Keys:
         Args:
             answers: file that keeps what it has answered in secure sums; None: in memory alone.
         """
-        from federated.secure.answers import Answers
+        from federated.secure.answers import AnswerRecord
 
         scalar = self.node.private_numbers().private_value.to_bytes(48, "big")
         seed = HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=_PURPOSE).derive(scalar)
-        return Identity(self.name, Ed25519PrivateKey.from_private_bytes(seed), Answers(self.name, answers))
+        return Identity(self.name, Ed25519PrivateKey.from_private_bytes(seed), AnswerRecord(self.name, answers))
 
 
 def checked_name(name: str) -> str:

@@ -9,7 +9,7 @@ from federated.config import FederateConfig
 from federated.flower import runs
 from federated.flower.keys import Party
 from federated.flower.policy_entries import entries
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
 
@@ -156,7 +156,7 @@ class Policy:
             kind = "ckks" if self.secure == "ckks" else "masking"
             raise PolicyError(f"secure: statistics of this site leave in masked sums alone; give --secure {kind}")
 
-    def check_terms(self, terms: Terms, number: int, start: str) -> None:
+    def check_terms(self, terms: SumTerms, number: int, start: str) -> None:
         """Refuse a secure sum of too few sites, or of something else than what this site has to add up.
 
         Args:

@@ -28,7 +28,7 @@ def plan_digest(message: Envelope) -> str:
 
 
 def start_digest(plan: str, message: Envelope, noise: float | None = None) -> str:
-    """What a round's update is made from: the plan, and the weights that all were sent (`secure.terms.Terms.start`).
+    """What a round's update is made from: the plan, and the weights that all were sent (`secure.terms.SumTerms.start`).
 
     Args:
         plan: of `plan_digest`.

@@ -14,7 +14,7 @@ from federated.flower.policy import Policy, PolicyError
 from federated.flower.session import LONGEST_NAME, Session
 from federated.flower.sessions import Sessions
 from federated.flower.site_statistics import SiteStatistics
-from federated.flower.site_training import Training
+from federated.flower.site_training import SiteTraining
 from federated.secure.errors import RefusedError, RejectedError, TooFewClientsError
 from federated.statistics.few import FewPatientsError
 from medimg.data.dataset import Dataset
@@ -54,7 +54,7 @@ class Site:
         self._sessions = Sessions(self._folder / "sessions.json")
         self._session: Session | None = None
         self._statistics: SiteStatistics | None = None
-        self._training: Training | None = None
+        self._training: SiteTraining | None = None
 
     def answer(self, raw: bytes | None) -> bytes:
         """The answer to a message; to one that is none of an allowed coordinator, nothing.
@@ -154,7 +154,7 @@ class Site:
         if kind == protocol.STATISTICS:
             return self._statistics.answer(message)
         if kind == protocol.PLAN:
-            self._training = Training(session, message)
+            self._training = SiteTraining(session, message)
             return self._training.summary, {}
         signature = self._witnessed(message) if kind in (protocol.TRAIN, protocol.FINISH) else {}
         fields, arrays = getattr(self._training, kind)(message)

@@ -14,7 +14,7 @@ from federated.secure.ckks_keys import CkksKeys
 from federated.secure.client import MaskingClient
 from federated.secure.errors import ForgedSumError
 from federated.secure.keys import Identity
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from medimg import atomic
 from medimg.errors import InputError
 from medimg.untrusted.printable import printable
@@ -87,7 +87,7 @@ class SiteSums:
             self.held = self._running = None
         return made
 
-    def _check_shares(self, terms: Terms) -> None:
+    def _check_shares(self, terms: SumTerms) -> None:
         """Refuse a sum that could be opened with less noise than the plan counts on.
 
         Raises:

@@ -24,7 +24,7 @@ from federated.private.steps import PatientSteps
 from medimg.errors import InputError
 
 
-class Training:
+class SiteTraining:
     """As a plan has it, and the policy allows.
 
     Args:
@@ -131,7 +131,7 @@ class Training:
         if self._config.shares_noise:
             # With a new key its share would be another: of two sums with the same shares of others half of it is gone,
             # and the others' accounts know of one. Made anew on another machine, its patients' part might differ bare.
-            self._session.once.settle(f"update of round {number}", digest_of(update.vectors))
+            self._session.once.settle(f"update of round {number}", _digest_of(update.vectors))
         measures = update.measures
         numbers = {
             "examples": measures.examples,
@@ -198,6 +198,6 @@ class Training:
         return {}, {}
 
 
-def digest_of(vectors: list[np.ndarray]) -> str:
+def _digest_of(vectors: list[np.ndarray]) -> str:
     """SHA-256 of an update."""
     return hashlib.sha256(b"".join(np.ascontiguousarray(vector).tobytes() for vector in vectors)).hexdigest()

@@ -23,7 +23,7 @@ from federated.secure.errors import TooFewClientsError
 from federated.secure.keys import Exchange, identities
 from federated.secure.network import Ask, silent_from
 from federated.secure.result import SecureSum
-from federated.secure.terms import Terms, default_threshold
+from federated.secure.terms import SumTerms, default_threshold
 from medimg.errors import InputError
 
 # The first message that a client that dropped out never sends.
@@ -38,7 +38,7 @@ class Sums:
         shapes: of an update's vectors.
         roster: client -> public identity key.
         ask: number of the round -> how its clients are asked.
-        start: digest of what the round's updates were made from (`Terms.start`).
+        start: digest of what the round's updates were made from (`SumTerms.start`).
         public: the server's context of CKKS.
     """
 
@@ -183,7 +183,7 @@ class Combining:
     def _sum_there(self, names: list[str], number: int) -> SecureSum:
         """Over updates that stay at their clients."""
         config, exchange = self.config, Exchange.generate(secrets.token_bytes)
-        terms = Terms(
+        terms = SumTerms(
             round=number,
             session=self._session,
             clients=tuple(names),

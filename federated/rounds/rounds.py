@@ -43,7 +43,7 @@ class Watch:
     resumed: Callable[[int, Sequence[str], dict[str, float]], None] = lambda *_: None
 
 
-class Exchange(NamedTuple):
+class RoundResult(NamedTuple):
     """A round of clients and server.
 
     Attributes:
@@ -61,7 +61,7 @@ class Exchange(NamedTuple):
 
 def one_round(
     engine: Engine, pool: Pool, combining: Combining, state: State, number: int, attending: Attendance
-) -> Exchange:
+) -> RoundResult:
     """Clients train, their updates become one aggregate, the server makes its step.
 
     Args:
@@ -76,13 +76,13 @@ def one_round(
     aggregate = combining.combine(updates, number, partial(engine.aggregate, state), attending.dropped)
     unchanged = replace(state, round=number)
     if aggregate.failure:
-        return Exchange(unchanged, updates, lost, aggregate)
+        return RoundResult(unchanged, updates, lost, aggregate)
     stepped = engine.apply(state, aggregate, number) if _finite(aggregate.arrays) else None
     if stepped is None or not _finite(stepped.weights):
         failure = "with it the model would hold NaN or infinity"
         rejected = {**aggregate.rejected, **dict.fromkeys(aggregate.included, failure)}
         aggregate = replace(aggregate, arrays=[], updates={}, rejected=rejected, aggregator=None, failure=failure)
-    return Exchange(stepped if aggregate.updates else unchanged, updates, lost, aggregate)
+    return RoundResult(stepped if aggregate.updates else unchanged, updates, lost, aggregate)
 
 
 def _finite(arrays: list[np.ndarray]) -> bool:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from federated.secure.errors import RefusedError
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from medimg import atomic
 from medimg.untrusted.json_file import parse_json
 
 
 @dataclass(frozen=True)
-class Answer:
+class KeptAnswer:
     """One step of a round that a client has taken.
 
     Attributes:
@@ -40,7 +40,7 @@ class Answer:
     terms: str = ""
 
 
-class Answers:
+class AnswerRecord:
     """A client's own record; it lasts as long as the client's identity.
 
     Args:
@@ -53,12 +53,12 @@ class Answers:
 
     def __init__(self, client: str, path: Path | None = None):
         self.client, self.path = client, path
-        self._known: list[Answer] = []
+        self._known: list[KeptAnswer] = []
         if path is not None and path.is_file():
             with self._alone():
                 pass
 
-    def begin(self, terms: Terms) -> None:
+    def begin(self, terms: SumTerms) -> None:
         """Put on record that a round is answered, before anything of it is sent.
 
         Raises:
@@ -83,9 +83,9 @@ class Answers:
                         f"round {terms.round} was asked on other terms before: by another limit or another step two "
                         "answers tell more than one sum; repeat it on the same ones",
                     )
-            add(Answer(terms.round, terms.session, _print(terms.clients), terms=_print(terms.lasting())))
+            add(KeptAnswer(terms.round, terms.session, _print(terms.clients), terms=_print(terms.lasting())))
 
-    def settle(self, terms: Terms, what: object) -> None:
+    def settle(self, terms: SumTerms, what: object) -> None:
         """Put on record what the client agrees to have revealed, before it says so.
 
         Args:
@@ -104,13 +104,13 @@ class Answers:
                         f"round {terms.round} was answered before with another list of clients in the sum: the two "
                         "sums would show single vectors; go on with the next round",
                     )
-            add(Answer(terms.round, terms.session, _print(terms.clients), settled))
+            add(KeptAnswer(terms.round, terms.session, _print(terms.clients), settled))
 
-    def _of(self, number: int) -> list[Answer]:
+    def _of(self, number: int) -> list[KeptAnswer]:
         return [known for known in self._known if known.round == number]
 
     @contextmanager
-    def _alone(self) -> Iterator[Callable[[Answer], None]]:
+    def _alone(self) -> Iterator[Callable[[KeptAnswer], None]]:
         """How to put an answer on record, while no other process does and all that others have put there is known."""
         if self.path is None:
             yield self._known.append
@@ -121,7 +121,7 @@ class Answers:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 self._read(file)
 
-                def add(answer: Answer) -> None:
+                def add(answer: KeptAnswer) -> None:
                     file.write(json.dumps(asdict(answer)).encode() + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
@@ -136,7 +136,7 @@ class Answers:
         # What stands behind the last newline was never answered: the client was killed while writing it.
         *whole, _ = file.read().split(b"\n")
         try:
-            self._known = [Answer(**parse_json(line)) for line in whole]
+            self._known = [KeptAnswer(**parse_json(line)) for line in whole]
         except (ValueError, TypeError) as error:
             raise RefusedError(
                 self.client, f"{self.path} is damaged; start the training anew with --overwrite"

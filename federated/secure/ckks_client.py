@@ -16,7 +16,7 @@ from federated.secure.errors import ForgedSumError, RefusedError, require
 from federated.secure.keys import Identity
 from federated.secure.messages import pack, signed_message, unpack, verified_message
 from federated.secure.tags import COUNT, PRIMES, tags
-from federated.secure.terms import Terms, check_vector
+from federated.secure.terms import SumTerms, check_vector
 from medimg.errors import InputError
 from medimg.untrusted.json_file import parse_json
 
@@ -37,7 +37,7 @@ class CkksClient:
     """
 
     def __init__(self, identity: Identity, roster: Mapping[str, bytes], terms: bytes, keys: CkksKeys):
-        self.terms = Terms.from_bytes(terms)
+        self.terms = SumTerms.from_bytes(terms)
         self.name = identity.name
         unknown = [name for name in self.terms.clients if name not in roster]
         if unknown or self.name not in self.terms.clients:

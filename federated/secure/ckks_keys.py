@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from federated.secure.keys import KEY_BYTES
 from federated.secure.messages import pack, unpack
 from federated.secure.tags import COUNT, PRIMES
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from medimg.errors import InputError
 
 DEGREE = 8192
@@ -28,7 +28,7 @@ def _bound(clients: int, limit: float, max_weight: float) -> float:
     return clients * max(max(limit, 1.0) * max(max_weight, 1.0), float(PRIMES.max()) * GRID)
 
 
-def grid_of(terms: Terms) -> float:
+def grid_of(terms: SumTerms) -> float:
     """The step to which vectors and sums are rounded, a power of two: `GRID` for sums up to 2^24.
 
     Wider bounds are those of weights, by which a mean is divided again.
@@ -37,7 +37,7 @@ def grid_of(terms: Terms) -> float:
     return max(GRID, 2.0 ** (exponent - _DIGITS))
 
 
-def largest_of(terms: Terms) -> float:
+def largest_of(terms: SumTerms) -> float:
     """Most steps of the grid, at most about 2^44, that a coordinate of an honest sum comes to."""
     clients = len(terms.clients)
     return _bound(clients, terms.limit, terms.max_weight) / grid_of(terms) + clients
@@ -82,11 +82,11 @@ class CkksKeys:
         public = context.serialize(save_secret_key=False, **_WITHOUT)
         return cls(secret, public, holds, secrets.token_bytes(KEY_BYTES))
 
-    def holding(self, terms: Terms) -> bool:
+    def holding(self, terms: SumTerms) -> bool:
         """Whether no sum under these terms wraps around."""
         return _bound(len(terms.clients), terms.limit, terms.max_weight) <= self.holds
 
-    def check(self, terms: Terms) -> None:
+    def check(self, terms: SumTerms) -> None:
         """Refuse terms under which the sum could wrap around.
 
         Raises:

@@ -8,7 +8,7 @@ import numpy as np
 from federated.secure.ckks_keys import BESIDE, SLOTS, context_of
 from federated.secure.errors import RejectedError, TooFewClientsError, require
 from federated.secure.messages import pack, unpack, verified_message
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from medimg.errors import InputError
 
 
@@ -21,7 +21,7 @@ class CkksServer:
         public: `CkksKeys.public`.
     """
 
-    def __init__(self, terms: Terms, roster: Mapping[str, bytes], public: bytes):
+    def __init__(self, terms: SumTerms, roster: Mapping[str, bytes], public: bytes):
         self.terms = terms
         self._roster, self.context = roster, public_context(public)
         self._sum: list = []

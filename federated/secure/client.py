@@ -21,7 +21,7 @@ from federated.secure.errors import RefusedError, RejectedError, require
 from federated.secure.keys import KEY_BYTES, Exchange, Identity, derive
 from federated.secure.messages import Message, signed_message, unpack, verified_message
 from federated.secure.stream import add_mask
-from federated.secure.terms import Terms, check_vector
+from federated.secure.terms import SumTerms, check_vector
 from medimg.errors import InputError
 from medimg.untrusted.json_file import parse_json
 
@@ -52,7 +52,7 @@ class MaskingClient:
         entropy: Callable[[int], bytes] = secrets.token_bytes,
         whole: bool = False,
     ):
-        self.terms = Terms.from_bytes(terms)
+        self.terms = SumTerms.from_bytes(terms)
         self.name, self._whole = identity.name, whole
         self._identity, self._roster, self._entropy = identity, roster, entropy
         unknown = [name for name in self.terms.clients if name not in roster]
@@ -260,12 +260,12 @@ class MaskingClient:
         return verified_message(raw, sender, self._roster[sender], self.terms.id, kind)
 
 
-def self_mask(seed: bytes, terms: Terms) -> bytes:
+def self_mask(seed: bytes, terms: SumTerms) -> bytes:
     """The key of a client's own mask."""
     return derive(seed, terms.id, f"self {terms.bits}")
 
 
-def sign(terms: Terms, client: str, other: str) -> int:
+def sign(terms: SumTerms, client: str, other: str) -> int:
     """1 or -1: of a pair, the earlier adds the mask and the later takes it away."""
     return 1 if terms.place(client) < terms.place(other) else -1
 

@@ -10,7 +10,7 @@ from federated.secure.ckks_server import CkksServer
 from federated.secure.keys import Identity, roster
 from federated.secure.network import Ask, Network, Traffic, deliver, in_process
 from federated.secure.result import SecureSum
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 
 
 def ckks_sum(
@@ -47,7 +47,7 @@ def ckks_sum(
         TooFewClientsError: below the threshold, or nobody left to decrypt.
         InputError: the options contradict each other.
     """
-    terms = Terms.over(vectors, threshold, session, round=round_number, limit=limit, max_weight=max_weight)
+    terms = SumTerms.over(vectors, threshold, session, round=round_number, limit=limit, max_weight=max_weight)
     keys.check(terms)
     known = roster({name: identities[name] for name in vectors})
     opening = terms.to_bytes()
@@ -61,7 +61,9 @@ def ckks_sum(
     return summed(terms, known, keys.public, in_process(work), network)
 
 
-def summed(terms: Terms, known: Mapping[str, bytes], public: bytes, ask: Ask, network: Network = deliver) -> SecureSum:
+def summed(
+    terms: SumTerms, known: Mapping[str, bytes], public: bytes, ask: Ask, network: Network = deliver
+) -> SecureSum:
     """The server's part of a round, whoever and wherever the clients are.
 
     Args:

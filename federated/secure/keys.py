@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from federated.secure.answers import Answers
+from federated.secure.answers import AnswerRecord
 
 KEY_BYTES = 32
 
@@ -27,11 +27,11 @@ class Identity:
 
     name: str
     private: Ed25519PrivateKey
-    answers: Answers | None = field(default=None, compare=False, repr=False)
+    answers: AnswerRecord | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self):
         if self.answers is None:
-            object.__setattr__(self, "answers", Answers(self.name))
+            object.__setattr__(self, "answers", AnswerRecord(self.name))
 
     @classmethod
     def generate(cls, name: str, answers: Path | None = None) -> "Identity":
@@ -41,7 +41,7 @@ class Identity:
             name: of the client.
             answers: file that keeps what it has answered; None: in memory alone.
         """
-        return cls(name, Ed25519PrivateKey.generate(), Answers(name, answers))
+        return cls(name, Ed25519PrivateKey.generate(), AnswerRecord(name, answers))
 
     @property
     def public(self) -> bytes:

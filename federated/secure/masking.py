@@ -10,7 +10,7 @@ from federated.secure.keys import Exchange, Identity, roster
 from federated.secure.network import Ask, Network, Traffic, deliver, in_process
 from federated.secure.result import SecureSum
 from federated.secure.server import MaskingServer
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 
 
 def masked_sum(
@@ -55,7 +55,7 @@ def masked_sum(
     """
     exchange = Exchange.generate(secrets.token_bytes)
     fields = {"round": round_number, "limit": limit, "max_weight": max_weight, "bits": bits}
-    terms = Terms.over(vectors, threshold, session, server=exchange.public.hex(), **fields)
+    terms = SumTerms.over(vectors, threshold, session, server=exchange.public.hex(), **fields)
     known = roster({name: identities[name] for name in vectors})
     opening = terms.to_bytes()
     clients = {name: MaskingClient(identities[name], known, opening, whole=whole) for name in vectors}
@@ -71,7 +71,7 @@ def masked_sum(
 
 
 def summed(
-    terms: Terms, known: Mapping[str, bytes], exchange: Exchange, ask: Ask, network: Network = deliver
+    terms: SumTerms, known: Mapping[str, bytes], exchange: Exchange, ask: Ask, network: Network = deliver
 ) -> SecureSum:
     """The server's part of a round, whoever and wherever the clients are.
 

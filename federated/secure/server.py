@@ -15,7 +15,7 @@ from federated.secure.errors import RejectedError, TooFewClientsError, require
 from federated.secure.keys import KEY_BYTES, Exchange
 from federated.secure.messages import Message, pack, verified_message
 from federated.secure.stream import add_mask
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from medimg.errors import InputError
 
 
@@ -32,7 +32,7 @@ class MaskingServer:
         rejected: name -> why its last refused message was refused.
     """
 
-    def __init__(self, terms: Terms, roster: Mapping[str, bytes], exchange: Exchange):
+    def __init__(self, terms: SumTerms, roster: Mapping[str, bytes], exchange: Exchange):
         self.terms, self._exchange = terms, exchange
         self._roster = roster
         self._stage = 0

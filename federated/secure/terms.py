@@ -16,7 +16,7 @@ from medimg.untrusted.json_file import parse_json
 
 
 @dataclass(frozen=True)
-class Terms:
+class SumTerms:
     """The public parameters of one secure round.
 
     Every signature, key and share is bound to `id`, the SHA-256 of all fields: a message of another round, or of
@@ -113,7 +113,7 @@ class Terms:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
-    def from_bytes(cls, message: bytes) -> "Terms":
+    def from_bytes(cls, message: bytes) -> "SumTerms":
         """Read what `to_bytes` wrote; checks them as the constructor does."""
         fields = parse_json(message)
         return cls(**{**fields, "clients": tuple(fields["clients"])})
@@ -124,7 +124,7 @@ def default_threshold(clients: int) -> int:
     return clients // 2 + 1
 
 
-def check_vector(client: str, vector, weight: float, terms: Terms) -> None:
+def check_vector(client: str, vector, weight: float, terms: SumTerms) -> None:
     """What an honest client checks of its own vector before it is hidden, since nobody can afterwards.
 
     Args:

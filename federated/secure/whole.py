@@ -11,7 +11,7 @@ import numpy as np
 from federated.secure.fixed_point import FixedPoint
 from federated.secure.keys import Exchange, Identity
 from federated.secure.masking import masked_sum
-from federated.secure.terms import Terms, default_threshold
+from federated.secure.terms import SumTerms, default_threshold
 
 # Largest absolute value of a number; the same everywhere, since how large a site's are would tell of it.
 LIMIT = 2.0**40
@@ -25,7 +25,7 @@ def threshold_of(given: int, clients: int) -> int:
 
 def whole_terms(
     number: int, clients: tuple[str, ...], threshold: int, length: int, start: str, exchange: Exchange
-) -> Terms:
+) -> SumTerms:
     """The terms of one sum; each try has a session of its own, so that one in which a client was lost is repeated.
 
     Args:
@@ -36,7 +36,7 @@ def whole_terms(
         start: digest of the question.
         exchange: the server's.
     """
-    return Terms(
+    return SumTerms(
         round=number,
         clients=clients,
         threshold=threshold_of(threshold, len(clients)),
@@ -49,7 +49,7 @@ def whole_terms(
     )
 
 
-def check_whole(terms: Terms, length: int) -> bool:
+def check_whole(terms: SumTerms, length: int) -> bool:
     """Whether these are terms of such a sum over so many numbers of a client."""
     return (terms.limit, terms.max_weight, terms.bits, terms.length) == (LIMIT, 1.0, BITS, 2 * length)
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from medimg.audit import lira
-from medimg.audit.attacks import Scores, attack, halves
+from medimg.audit.attacks import AttackScores, attack, halves
 from medimg.audit.bound import lower_bound
 from medimg.audit.claim import Claim, claim_of
 from medimg.audit.config import AuditConfig
-from medimg.audit.members import Subject
-from medimg.audit.retrain import Progress
+from medimg.audit.members import AuditSubject
 from medimg.audit.roc import advantage_held_out, auc_interval, measure, within
 from medimg.audit.signals import Signals, signals
 from medimg.data.dataset import SEPARATOR
 from medimg.evaluation.intervals import Measured
+from medimg.listener import Step
 
 # The delta of a bound where no ledger gives one: the counts of a thousand patients can't tell it from 0.
 DELTA = 1e-5
@@ -33,10 +33,10 @@ class Attacked:
         first_half: bool (N,), rows whose patients the bound's rule is chosen on.
     """
 
-    subject: Subject
+    subject: AuditSubject
     claim: Claim | None
     signals: Signals
-    scores: dict[str, Scores]
+    scores: dict[str, AttackScores]
     difficulty: np.ndarray | None
     first_half: np.ndarray
 
@@ -47,7 +47,7 @@ class Attacked:
 
 
 def run_attacks(
-    subject: Subject, config: AuditConfig, progress: Progress, before: int = 0, models: int = 0
+    subject: AuditSubject, config: AuditConfig, progress: Step, before: int = 0, models: int = 0
 ) -> Attacked:
     """Score every row with every attack.
 
@@ -76,7 +76,7 @@ def run_attacks(
             models_seen = lira.shadows(subject, config.shadow_models, config.seed, progress, before, models)
             online = lira.online_scores(shown.confidence, models_seen)
             offline = lira.offline_scores(shown.confidence, models_seen)
-            scores |= {"lira": Scores(online, online), "lira-offline": Scores(offline, offline)}
+            scores |= {"lira": AttackScores(online, online), "lira-offline": AttackScores(offline, offline)}
             difficulty = lira.difficulty(models_seen)
         else:
             scores[name] = attack(name, shown, member, patients, first_half, config.seed)
@@ -123,13 +123,13 @@ def measured(attacked: Attacked, config: AuditConfig, alpha: float, withheld: st
     return results, {"attack": chosen, **results[chosen]["epsilon_lower_bound"]}
 
 
-def _within(scores, subject: Subject, column: str, config: AuditConfig) -> dict:
+def _within(scores, subject: AuditSubject, column: str, config: AuditConfig) -> dict:
     """AUC of members against non-members that are alike in a column of the manifest."""
     strata = subject.rows[column].to_numpy(str)
     return within(scores, subject.member, strata, subject.patients, config.bootstrap, config.seed)
 
 
-def _by(groups: dict[str, np.ndarray], scores, subject: Subject, config: AuditConfig) -> dict:
+def _by(groups: dict[str, np.ndarray], scores, subject: AuditSubject, config: AuditConfig) -> dict:
     """AUC of each group's members against its own non-members."""
     result = {}
     for name, rows in groups.items():
@@ -142,7 +142,7 @@ def _by(groups: dict[str, np.ndarray], scores, subject: Subject, config: AuditCo
     return result
 
 
-def _classes(subject: Subject) -> dict[str, np.ndarray]:
+def _classes(subject: AuditSubject) -> dict[str, np.ndarray]:
     labels = [set(label.split(SEPARATOR)) for label in subject.rows["label"]]
     if subject.dataset.task != "multilabel":
         labels = [{label} for label in subject.rows["label"]]
@@ -151,7 +151,7 @@ def _classes(subject: Subject) -> dict[str, np.ndarray]:
     return {name: rows for name, rows in of_class.items() if rows.any()}
 
 
-def _sites(subject: Subject) -> dict[str, np.ndarray]:
+def _sites(subject: AuditSubject) -> dict[str, np.ndarray]:
     sites = subject.rows["site"].to_numpy(str)
     names = np.unique(sites)
     return {} if len(names) < 2 else {name or "(none)": sites == name for name in names}

@@ -29,7 +29,7 @@ FEWEST_PATIENTS = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class AttackScores:
     """How much each row looks like a member; higher = rather a member.
 
     Attributes:
@@ -62,7 +62,7 @@ def halves(member: np.ndarray, patients: np.ndarray, seed: int) -> np.ndarray:
 
 def attack(
     name: str, signals: Signals, member: np.ndarray, patients: np.ndarray, first_half: np.ndarray, seed: int
-) -> Scores:
+) -> AttackScores:
     """Run one attack.
 
     Args:
@@ -78,9 +78,9 @@ def attack(
     """
     if name == "threshold":
         # Confidence falls strictly with the loss, but does not run into 0.
-        return Scores(signals.confidence, signals.confidence)
+        return AttackScores(signals.confidence, signals.confidence)
     if name == "entropy":
-        return Scores(-signals.entropy, -signals.entropy)
+        return AttackScores(-signals.entropy, -signals.entropy)
     for kind, which in ((member, "members"), (~member, "non-members")):
         count = len(set(patients[kind]))
         if count < FEWEST_PATIENTS:
@@ -94,7 +94,7 @@ def attack(
     inner = first_half.nonzero()[0]
     quarter = halves(member[inner], patients[inner], seed + 1)
     for_bound[inner] = _cross_fitted(name, features[inner], member[inner], quarter, seed)
-    return Scores(values, for_bound)
+    return AttackScores(values, for_bound)
 
 
 def _cross_fitted(name, features, member, first_half, seed: int) -> np.ndarray:

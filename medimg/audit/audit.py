@@ -6,12 +6,13 @@ from medimg.audit.attacks import TRAINED
 from medimg.audit.bound import CONFIDENCE
 from medimg.audit.config import ATTACKS, AuditConfig
 from medimg.audit.exchangeable import Exchangeability, exchangeability
-from medimg.audit.members import Subject, same_rows, subject
-from medimg.audit.retrain import Progress, options, seconds
+from medimg.audit.members import AuditSubject, same_rows, subject
+from medimg.audit.retrain import options, seconds
 from medimg.audit.roc import FALSE_POSITIVE_RATES, auc_interval
 from medimg.audit.twin import claimed, differences
 from medimg.audit.verdict import verdict
 from medimg.errors import InputError
+from medimg.listener import Step
 from medimg.lock import writes
 from medimg.run import Run
 
@@ -31,7 +32,7 @@ STANDING_NOTES = (
 
 
 @writes("run")
-def audit(run: Run, config: AuditConfig, progress: Progress | None = None) -> dict:
+def audit(run: Run, config: AuditConfig, progress: Step | None = None) -> dict:
     """Attack a Run and write audit.json, audit.html and figures/audit_*.png into it.
 
     Args:
@@ -94,7 +95,7 @@ def cost(run: Run, config: AuditConfig) -> str | None:
     return f"{count} models are trained, in about {max(1, round(minutes))} min by the time that the Run took"
 
 
-def _check(config: AuditConfig, ours: Subject, theirs: Subject | None) -> None:
+def _check(config: AuditConfig, ours: AuditSubject, theirs: AuditSubject | None) -> None:
     """Before the first model is trained."""
     for name in config.attack:
         if name not in ATTACKS:

@@ -10,13 +10,14 @@ Learning, NeurIPS 2020; Nasr et al., IEEE S&P 2021.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+
+from medimg.evaluation.exact import clopper_pearson_of_counts
 
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Rule:
+class AttackRule:
     """A decision that was chosen beforehand.
 
     Attributes:
@@ -28,23 +29,6 @@ class Rule:
     threshold: float
     calls_members: bool
     promise: float
-
-
-def clopper_pearson(hits: np.ndarray, n: np.ndarray, alpha: float) -> tuple:
-    """Exact one-sided bounds of a proportion, each wrong with probability at most `alpha`.
-
-    Args:
-        hits: successes, 0..n.
-        n: trials, at least 1.
-        alpha: in (0, 1).
-
-    Returns:
-        (lower, upper), float64 of the shape of `hits`.
-    """
-    hits, n = np.asarray(hits, np.float64), np.asarray(n, np.float64)
-    lower = np.where(hits > 0, beta.ppf(alpha, np.maximum(hits, 1), n - hits + 1), 0.0)
-    upper = np.where(hits < n, beta.ppf(1 - alpha, hits + 1, np.maximum(n - hits, 1)), 1.0)
-    return lower, upper
 
 
 def epsilon_of_counts(hits, n_hits, alarms, n_alarms, delta: float, alpha: float) -> np.ndarray:
@@ -61,13 +45,13 @@ def epsilon_of_counts(hits, n_hits, alarms, n_alarms, delta: float, alpha: float
     Returns:
         float64; -inf where nothing is shown at all.
     """
-    low, _ = clopper_pearson(hits, n_hits, alpha / 2)
-    _, high = clopper_pearson(alarms, n_alarms, alpha / 2)
+    low, _ = clopper_pearson_of_counts(hits, n_hits, alpha)
+    _, high = clopper_pearson_of_counts(alarms, n_alarms, alpha)
     with np.errstate(divide="ignore"):
         return np.log(np.maximum(low - delta, 0.0)) - np.log(high)
 
 
-def choose(scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> Rule:
+def choose(scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> AttackRule:
     """The rule whose bound is largest on these patients.
 
     Args:
@@ -87,7 +71,7 @@ def choose(scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -
     calls_members = bool(calling_members.max() >= calling_others.max())
     promise = calling_members if calls_members else calling_others
     best = int(np.argmax(promise))
-    return Rule(_half_way(thresholds, best), calls_members, float(promise[best]))
+    return AttackRule(_half_way(thresholds, best), calls_members, float(promise[best]))
 
 
 def _half_way(thresholds: np.ndarray, best: int) -> float:
@@ -104,7 +88,7 @@ def _half_way(thresholds: np.ndarray, best: int) -> float:
     return middle if np.isfinite(middle) and below < middle <= at else at
 
 
-def count(rule: Rule, scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> dict:
+def count(rule: AttackRule, scores: np.ndarray, member: np.ndarray, delta: float, alpha: float) -> dict:
     """The bound of a rule on patients that it was not chosen on.
 
     Args:

@@ -14,18 +14,19 @@ import numpy as np
 import pandas as pd
 
 from medimg.audit.claim import claim_of
-from medimg.audit.members import Subject
+from medimg.audit.members import AuditSubject
 from medimg.audit.one_run import audit_guesses
-from medimg.audit.retrain import Progress, trained
+from medimg.audit.retrain import trained
 from medimg.audit.roc import auc_of
 from medimg.audit.signals import signals
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.listener import Step
 
 FEWEST = 20
 
 
-def check(subject: Subject, count: int) -> None:
+def check(subject: AuditSubject, count: int) -> None:
     """Raises InputError when so many canaries can't be made or can show nothing."""
     if count < FEWEST:
         raise InputError(f"--canaries {count}: too few to show anything; use at least {FEWEST}")
@@ -69,7 +70,7 @@ def canaries(dataset: Dataset, count: int, seed: int) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def run_canaries(subject: Subject, count: int, seed: int, alpha: float, progress: Progress) -> dict:
+def run_canaries(subject: AuditSubject, count: int, seed: int, alpha: float, progress: Step) -> dict:
     """Train once more, with half of the canaries, and bound epsilon from who is recognised.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from medimg.audit.attacks import halves
-from medimg.audit.members import Subject
+from medimg.audit.members import AuditSubject
 from medimg.audit.statistics import per_patient
 
 # A shift is found where p lies below.
@@ -77,7 +77,7 @@ class Exchangeability:
         }
 
 
-def exchangeability(subject: Subject, seed: int) -> Exchangeability:
+def exchangeability(subject: AuditSubject, seed: int) -> Exchangeability:
     """Test members against non-members, by patient; where membership was drawn, nothing needs testing.
 
     Args:

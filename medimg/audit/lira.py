@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from medimg import atomic
-from medimg.audit.members import Subject
-from medimg.audit.retrain import FOLDER, Progress, options, trained
+from medimg.audit.members import AuditSubject
+from medimg.audit.retrain import FOLDER, options, trained
 from medimg.audit.signals import signals
 from medimg.errors import InputError
+from medimg.listener import Step
 from medimg.untrusted.csv_cells import read_csv
 
 FEWEST_MODELS = 8
@@ -67,7 +68,7 @@ def memberships(patients: np.ndarray, models: int, seed: int) -> np.ndarray:
     return inside[:, where]
 
 
-def shadows(subject: Subject, models: int, seed: int, progress: Progress, before: int = 0, total: int = 0) -> Shadows:
+def shadows(subject: AuditSubject, models: int, seed: int, progress: Step, before: int = 0, total: int = 0) -> Shadows:
     """Train the shadow models, or read what an earlier audit with the same data, options and seed kept.
 
     Only confidences are kept, in `RUN/audit/`: an audit that was stopped goes on where it was.
@@ -128,7 +129,7 @@ def _library(option: str, confidence: np.ndarray, shadows: Shadows) -> np.ndarra
     )
 
 
-def _train_one(subject: Subject, inside: np.ndarray, seed: int, number: int) -> np.ndarray:
+def _train_one(subject: AuditSubject, inside: np.ndarray, seed: int, number: int) -> np.ndarray:
     from medimg.evaluation.prediction import predict
 
     training = subject.pool[inside].assign(split="train")
@@ -139,7 +140,7 @@ def _train_one(subject: Subject, inside: np.ndarray, seed: int, number: int) -> 
     return signals(answers, subject.targets).confidence
 
 
-def _key(subject: Subject, seed: int) -> str:
+def _key(subject: AuditSubject, seed: int) -> str:
     # Always at their default here, or without a say in logits: confidences of audits before there were such options
     # stay of use.
     newer = ("audit_holdout", "calibrate", "member", "seeds", "vote", "metadata")

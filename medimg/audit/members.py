@@ -13,7 +13,7 @@ from medimg.run import Run
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class AuditSubject:
     """What is attacked and on which rows.
 
     Attributes:
@@ -57,7 +57,7 @@ class Subject:
         return len(set(patients[self.member])), len(set(patients[~self.member]))
 
 
-def subject(run: Run, seed: int = 0) -> Subject:
+def subject(run: Run, seed: int = 0) -> AuditSubject:
     """The members and non-members of a Run.
 
     Non-members are the patients that the Run's training held out for this, with as many members drawn from `train`,
@@ -99,14 +99,14 @@ def subject(run: Run, seed: int = 0) -> Subject:
             )
         eligible &= _matched(pool, member, eligible, seed)
     where = eligible.nonzero()[0]
-    result = Subject(
+    result = AuditSubject(
         run, dataset, pool.iloc[where].reset_index(drop=True), member[where], tuple(notes), pool, where, held_out
     )
     _require_patients(result)
     return result
 
 
-def same_rows(first: Subject, second: Subject) -> None:
+def same_rows(first: AuditSubject, second: AuditSubject) -> None:
     """Refuse a twin whose members are others.
 
     Raises:
@@ -126,7 +126,7 @@ def same_rows(first: Subject, second: Subject) -> None:
         )
 
 
-def _require_patients(subject: Subject) -> None:
+def _require_patients(subject: AuditSubject) -> None:
     names = ("train", subject.others)
     for name, patients in zip(names, subject.patient_counts(), strict=True):
         if patients >= FEWEST_PATIENTS:

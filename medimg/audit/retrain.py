@@ -3,19 +3,19 @@
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from medimg import atomic
-from medimg.audit.members import Subject
+from medimg.audit.members import AuditSubject
 from medimg.config import TrainConfig
 from medimg.errors import InputError
+from medimg.listener import Step
 from medimg.run import Run
 
-Progress = Callable[[str, int, int], None]
 FOLDER = "audit"
 
 
@@ -47,7 +47,7 @@ def seconds(run: Run) -> float | None:
 
 
 @contextmanager
-def trained(subject: Subject, rows: pd.DataFrame, seed: int, step: Progress | None = None) -> Iterator[Run]:
+def trained(subject: AuditSubject, rows: pd.DataFrame, seed: int, step: Step | None = None) -> Iterator[Run]:
     """A Run trained on rows of the Dataset (or made up like them); it is gone after the block.
 
     A private training is as private as the Run's; its ledger goes with it, since nothing of it is released but the

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from medimg.audit.members import Subject
+from medimg.audit.members import AuditSubject
 from medimg.config import TrainConfig
 from medimg.data.dataset import SEPARATOR, Dataset
 from medimg.data.imaging import read_image
@@ -41,7 +41,7 @@ class PatientStatistics:
     rows: np.ndarray
 
 
-def per_patient(subject: Subject) -> PatientStatistics:
+def per_patient(subject: AuditSubject) -> PatientStatistics:
     """Statistics of the members' and non-members' patients.
 
     Raises:

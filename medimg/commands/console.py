@@ -1,6 +1,7 @@
 """What the command line draws: progress bars and tables."""
 
 import contextlib
+import math
 import sys
 
 from medimg.untrusted.printable import printable
@@ -25,6 +26,27 @@ def progress_bars():
             bars.update(tasks[what], completed=done, total=total, visible=done < total)
 
         yield step
+
+
+def tell_progress(what: str, row: dict, more: str = "") -> None:
+    """A line on standard error for an epoch or a round, where there is no terminal for progress bars.
+
+    Args:
+        what: `head epoch 3`.
+        row: of history.csv; of private training nothing is told that carries no noise: NaN or None.
+        more: behind the metrics.
+    """
+    import click
+
+    if sys.stderr.isatty():
+        return
+    seconds = row["seconds"]
+    loss = "" if math.isnan(row["loss"]) else f"loss {row['loss']:.4f} "
+    took = "" if seconds is None or math.isnan(seconds) else f" {seconds:.1f} s"
+    click.echo(
+        f"{what}: {loss}val_loss {row['val_loss']:.4f} val_auroc {row['val_auroc']:.4f}{more}{took}",
+        err=True,
+    )
 
 
 def say(line: str, err: bool = False) -> None:

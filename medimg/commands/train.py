@@ -1,7 +1,5 @@
 """`medimg train`: a classifier, or one for each fold, each a Run."""
 
-import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import click
 
 from medimg.commands import printing
 from medimg.commands.command_line import Command
-from medimg.commands.console import progress_bars, say
+from medimg.commands.console import progress_bars, say, tell_progress
 from medimg.commands.output import resumable
 from medimg.config import PIXELS_ALONE, TrainConfig
 from medimg.style.words import interval
@@ -59,16 +57,7 @@ def _listener(step):
     from medimg.listener import Listener
 
     def epoch(row):
-        if sys.stderr.isatty():
-            return
-        # Of private training nothing is told that carries no noise: NaN.
-        loss = "" if math.isnan(row["loss"]) else f"loss {row['loss']:.4f} "
-        took = "" if math.isnan(row["seconds"]) else f" {row['seconds']:.1f} s"
-        click.echo(
-            f"{row['phase']} epoch {row['epoch']}: {loss}val_loss {row['val_loss']:.4f} "
-            f"val_auroc {row['val_auroc']:.4f}{took}",
-            err=True,
-        )
+        tell_progress(f"{row['phase']} epoch {row['epoch']}", row)
 
     return Listener(step, epoch, note=lambda sentence: say(f"note: {sentence}"))
 

@@ -1,6 +1,5 @@
 """`medimg compare`: Runs evaluated on the same rows to paired tests, a table, a figure and a page."""
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,13 +23,12 @@ from medimg.evaluation.intervals import LEVEL, cluster_bootstrap, percentile_int
 from medimg.evaluation.metrics import LOWER_IS_BETTER, METRICS
 from medimg.evaluation.places import require_place
 from medimg.evaluation.summary import not_the_bootstraps
+from medimg.listener import Progress
 from medimg.lock import require_other, writes
 from medimg.options import of_data
 from medimg.run import Run
 from medimg.tables.sklearn_models import wanted
 from medimg.untrusted.json_file import read_json
-
-Progress = Callable[[int, int], None]
 
 
 @writes("out")

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 from medimg.evaluation.exact_differences import if_alike, least_p, p_of_agreeing
-from medimg.evaluation.intervals import LEVEL, Interval
+from medimg.evaluation.intervals import LEVEL, Interval, numbered
 from medimg.evaluation.mover import wider
 
 
@@ -84,7 +84,7 @@ def auroc_covariance(
 
 
 def _numbered(patients: Sequence | None, rows: int) -> np.ndarray:
-    return np.arange(rows) if patients is None else np.unique(patients, return_inverse=True)[1]
+    return np.arange(rows) if patients is None else numbered(patients)
 
 
 def _unbiased(patients: int) -> float:

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.signal import convolve
 from scipy.stats import binom
 
-from medimg.evaluation.exact_differences import bounded_difference, least_p, p_of_agreeing, telling
-from medimg.evaluation.intervals import percentile_interval
+from medimg.evaluation.exact_differences import tested_difference
+from medimg.evaluation.intervals import numbered
 from medimg.evaluation.predictions import Predictions
 
 
@@ -54,9 +54,7 @@ def difference(
 ) -> Difference:
     """The difference of a metric of two models, measured on the same resamples.
 
-    The p-value is the smallest level at which the percentile interval leaves out 0; with R resamples it is
-    never below 2 / (R + 1), nor below what so few patients can tell (`telling`). Where every resample agrees, both are
-    those of `medimg.evaluation.exact_differences`: that two models answer a few patients alike is no certainty.
+    Interval and p-value are those of `medimg.evaluation.exact_differences`.
 
     Args:
         first: the one model's metric on the rows.
@@ -67,14 +65,7 @@ def difference(
     """
     replicates = np.asarray(first_resampled) - np.asarray(second_resampled)
     value = float(first - second)
-    interval = bounded_difference(replicates, value, patients)
-    if interval.low is None:
-        return Difference(value, None, None, None, interval.left_out)
-    if percentile_interval(replicates).is_flat:
-        return Difference(value, interval.low, interval.high, p_of_agreeing(value, patients), interval.left_out)
-    defined = replicates[~np.isnan(replicates)]
-    tail = min((defined <= 0).sum(), (defined >= 0).sum())
-    p = min(1.0, max(2 * (int(tail) + 1) / (len(defined) + 1), least_p(telling(replicates, patients))))
+    interval, p = tested_difference(replicates, value, patients)
     return Difference(value, interval.low, interval.high, p, interval.left_out)
 
 
@@ -90,9 +81,7 @@ def mcnemar(first: Predictions, second: Predictions, patients: Sequence | None =
         patients: length N, the patient of each row; None: every row has its own.
     """
     right, other = ((one.truth & one.decisions).any(axis=1).astype(np.int64) for one in (first, second))
-    number = np.arange(len(right))
-    if patients is not None:
-        number = np.unique(patients, return_inverse=True)[1]
+    number = np.arange(len(right)) if patients is None else numbered(patients)
     more = np.zeros(int(number.max()) + 1, np.int64)
     np.add.at(more, number, right - other)
     return McNemar(int((right > other).sum()), int((right < other).sum()), _all_signs(more))

@@ -23,7 +23,7 @@ _ZONE = r"(?: ?(?:Z|[+-]\d{2}:?\d{2}))?"
 
 
 @dataclass(frozen=True)
-class Form:
+class DateForm:
     """A way to write a date.
 
     Attributes:
@@ -37,20 +37,20 @@ class Form:
     layout: str
 
 
-_AMBIGUOUS = Form("1/2/2020", r"^(?P<a>\d{1,2})[/-](?P<b>\d{1,2})[/-]\d{4}" + _TIME + "$", "")
-DAY_FIRST = Form("day/month/year", _AMBIGUOUS.pattern, "%d/%m/%Y")
-MONTH_FIRST = Form("month/day/year", _AMBIGUOUS.pattern, "%m/%d/%Y")
+_AMBIGUOUS = DateForm("1/2/2020", r"^(?P<a>\d{1,2})[/-](?P<b>\d{1,2})[/-]\d{4}" + _TIME + "$", "")
+DAY_FIRST = DateForm("day/month/year", _AMBIGUOUS.pattern, "%d/%m/%Y")
+MONTH_FIRST = DateForm("month/day/year", _AMBIGUOUS.pattern, "%m/%d/%Y")
 # Whole numbers as well, of which ten are hardly ever all days by chance; else the column's name tells.
-COMPACT_DAY = Form("20200301", r"^(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$", "%Y%m%d")
-COMPACT = Form("20200301", r"^(?:19|20)\d{6}$", "%Y%m%d")
-ISO = Form("2020-03-01", r"^\d{4}-\d{2}-\d{2}" + _TIME + _ZONE + "$", "%Y-%m-%d")
+COMPACT_DAY = DateForm("20200301", r"^(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$", "%Y%m%d")
+COMPACT = DateForm("20200301", r"^(?:19|20)\d{6}$", "%Y%m%d")
+ISO = DateForm("2020-03-01", r"^\d{4}-\d{2}-\d{2}" + _TIME + _ZONE + "$", "%Y-%m-%d")
 FORMS = (
     ISO,
-    Form("2020/03/01", r"^\d{4}/\d{1,2}/\d{1,2}" + _TIME + "$", "%Y/%m/%d"),
+    DateForm("2020/03/01", r"^\d{4}/\d{1,2}/\d{1,2}" + _TIME + "$", "%Y/%m/%d"),
     # With points the day is always first.
-    Form("1.3.2020", r"^\d{1,2}\.\d{1,2}\.\d{4}" + _TIME + "$", "%d.%m.%Y"),
-    Form("1-Mar-2020", r"^\d{1,2}-[A-Za-z]{3}-\d{4}" + _TIME + "$", "%d-%b-%Y"),
-    Form("1 Mar 2020", r"^\d{1,2} [A-Za-z]{3} \d{4}" + _TIME + "$", "%d %b %Y"),
+    DateForm("1.3.2020", r"^\d{1,2}\.\d{1,2}\.\d{4}" + _TIME + "$", "%d.%m.%Y"),
+    DateForm("1-Mar-2020", r"^\d{1,2}-[A-Za-z]{3}-\d{4}" + _TIME + "$", "%d-%b-%Y"),
+    DateForm("1 Mar 2020", r"^\d{1,2} [A-Za-z]{3} \d{4}" + _TIME + "$", "%d %b %Y"),
     _AMBIGUOUS,
     COMPACT_DAY,
     COMPACT,
@@ -61,7 +61,7 @@ class Recognition:
     """Which form all cells of a column have, over its blocks."""
 
     def __init__(self):
-        self._open: list[Form] | None = None  # no cell seen yet
+        self._open: list[DateForm] | None = None  # no cell seen yet
         self._first = self._second = 0  # largest of the two numbers of which one is the day
 
     def add(self, cells: pa.Array, numeric: bool) -> None:
@@ -77,7 +77,7 @@ class Recognition:
             self._first, self._second = max(self._first, first), max(self._second, second)
 
     @property
-    def form(self) -> Form | None:
+    def form(self) -> DateForm | None:
         """The one form, None when there is none or it can't be told."""
         if not self._open:
             return None
@@ -93,7 +93,7 @@ class Recognition:
         return bool(self._open) and self._open[0] is _AMBIGUOUS and max(self._first, self._second) <= 12
 
 
-def to_iso(text: pd.Series, form: Form) -> pd.Series:
+def to_iso(text: pd.Series, form: DateForm) -> pd.Series:
     """Dates of one form as `2020-03-01`, with `T14:05:00` where any of them has a time other than midnight.
 
     Args:
@@ -146,7 +146,7 @@ def _offset(zone: pd.Series) -> np.ndarray:
     return np.where(parts[0] == "-", -ahead, ahead)
 
 
-def _all_match(cells: pa.Array, form: Form) -> bool:
+def _all_match(cells: pa.Array, form: DateForm) -> bool:
     # Most text is no date: one cell says so.
     for tried in (cells.slice(0, 1), cells):
         matched = pc.match_substring_regex(tried, form.pattern)

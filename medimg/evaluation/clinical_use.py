@@ -12,7 +12,7 @@ import numpy as np
 
 from medimg.evaluation.exact import bounded_share, clopper_pearson
 from medimg.evaluation.few_faults import is_of_few
-from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
+from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, numbered, percentile_interval
 from medimg.evaluation.metrics import OneVsRest, ratio
 from medimg.evaluation.predictions import Predictions
 
@@ -35,7 +35,7 @@ def clinical_use(predictions: Predictions, patients: Sequence, resamples: int = 
         every row has are left out of the curves.
     """
     chosen = (1,) if predictions.task == "binary" else range(len(predictions.classes))
-    patients = np.unique(np.asarray(patients), return_inverse=True)[1]
+    patients = numbered(patients)
     if patients.max() < 1:
         resamples = 0
     use: dict = {"npv": {}, "decision_curve": {}}

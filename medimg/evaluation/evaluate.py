@@ -1,6 +1,5 @@
 """`medimg evaluate`: a Run and labelled images to metrics, predictions and figures; `medimg.report` writes of them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +22,13 @@ from medimg.evaluation.subgroups import gap_note, groupings, summarise_subgroups
 from medimg.evaluation.subject import Subject, subject_of
 from medimg.evaluation.summary import site_notes, summarise, summarise_sites
 from medimg.evaluation.thresholds import Rule
+from medimg.listener import Progress
 from medimg.lock import writes
 from medimg.privacy.ledger import is_private
 from medimg.privacy.release import reference_split
 from medimg.run import Run
 from medimg.untrusted.json_file import read_json
 
-Progress = Callable[[int, int], None]
 # What `medimg.report` makes of an evaluation, in its folder.
 REPORT = ("report.html", "report.json", "model_card.md", "figures/decision_curve.png")
 

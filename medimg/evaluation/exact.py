@@ -24,7 +24,7 @@ from medimg.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Patients:
+class PatientCounts:
     """How many patients could have shown a fault of one class against the rest.
 
     Attributes:
@@ -40,7 +40,7 @@ class Patients:
     prevalence: float
 
     @classmethod
-    def of(cls, one: OneVsRest, patients: Sequence) -> "Patients":
+    def of(cls, one: OneVsRest, patients: Sequence) -> "PatientCounts":
         """Count them.
 
         Args:
@@ -60,12 +60,25 @@ def clopper_pearson(share: float, n: int, error: float = 1 - LEVEL) -> tuple[flo
         n: independent trials.
         error: 1 less the coverage.
     """
+    low, high = clopper_pearson_of_counts(share * n, n, error)
+    return float(low), float(high)
+
+
+def clopper_pearson_of_counts(hits, n, error: float) -> tuple[np.ndarray, np.ndarray]:
+    """Exact bounds of proportions, each wrong with probability at most error / 2: (low, high), float64.
+
+    Args:
+        hits: successes, 0..n, a number or an array of them.
+        n: independent trials, likewise.
+        error: 1 less the coverage of both.
+    """
     from scipy.stats import beta
 
-    hits = share * n
-    low = beta.ppf(error / 2, hits, n - hits + 1) if hits > 0 else 0.0
-    high = beta.ppf(1 - error / 2, hits + 1, n - hits) if hits < n else 1.0
-    return float(low), float(high)
+    hits, n = np.asarray(hits, np.float64), np.asarray(n, np.float64)
+    # Where a bound needs none, the quantile's arguments are only made such as it takes.
+    low = np.where(hits > 0, beta.ppf(error / 2, np.where(hits > 0, hits, 1), n - hits + 1), 0.0)
+    high = np.where(hits < n, beta.ppf(1 - error / 2, hits + 1, np.where(hits < n, n - hits, 1)), 1.0)
+    return low, high
 
 
 def bounded_share(interval: Interval, share: float, n: int, few: bool = False) -> Interval:
@@ -137,7 +150,7 @@ def _exact(value: float, predictions: Predictions, patients: Sequence, name: str
         values = measured[1 + np.array(classes), METRICS.index(name)]
     error = (1 - LEVEL) / len(classes)
     each = [
-        _of_one(name, float(share), Patients.of(predictions.one_vs_rest[i], patients), error)
+        _of_one(name, float(share), PatientCounts.of(predictions.one_vs_rest[i], patients), error)
         for share, i in zip(values, classes, strict=True)
     ]
     if None in each:
@@ -183,7 +196,7 @@ def _of_few(
 
 def _between(name: str, share: float, one: OneVsRest, patients: Sequence, error: float) -> tuple[float, float]:
     """Bounds of a share of few, wherever between 0 and 1 it lies."""
-    n = Patients.of(one, patients)
+    n = PatientCounts.of(one, patients)
     if name == "f1":
         measured = one.measure(np.ones((1, len(one.truth))))[0]
         of = [(measured[METRICS.index(key)], key) for key in ("sensitivity", "precision")]
@@ -192,7 +205,7 @@ def _between(name: str, share: float, one: OneVsRest, patients: Sequence, error:
     return newcombe(share, n, error) if name == "auroc" else clopper_pearson(share, _trials(name, n), error)
 
 
-def newcombe(area: float, n: Patients, error: float = 1 - LEVEL) -> tuple[float, float]:
+def newcombe(area: float, n: PatientCounts, error: float = 1 - LEVEL) -> tuple[float, float]:
     """Of an AUROC of patients; those who have rows of both kinds count once in all."""
     once = min(1.0, n.every / (n.positive + n.negative)) if n.every else 0.0
     return auroc_interval(area, n.positive * once, n.negative * once, error)
@@ -211,7 +224,7 @@ def _behind(predictions: Predictions, name: str, position: int) -> tuple[str, li
     return name, np.flatnonzero(predictions.defined[:, METRICS.index(name)]).tolist()
 
 
-def _trials(name: str, n: Patients) -> int:
+def _trials(name: str, n: PatientCounts) -> int:
     """How many patients a share is of."""
     return {
         "sensitivity": n.positive,
@@ -222,7 +235,7 @@ def _trials(name: str, n: Patients) -> int:
     }.get(name, n.every)
 
 
-def _of_one(name: str, value: float, n: Patients, error: float) -> tuple[float, float] | None:
+def _of_one(name: str, value: float, n: PatientCounts, error: float) -> tuple[float, float] | None:
     if value not in (0, 1) and name not in SHARES:
         return None
     if name == "ece" and value == 1:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medimg.evaluation.exact import Patients, clopper_pearson
+from medimg.evaluation.exact import PatientCounts, clopper_pearson
 from medimg.evaluation.intervals import LAST_DIGIT, LEVEL, Interval, percentile_interval
 from medimg.evaluation.mover import wider
 from medimg.evaluation.predictions import Predictions
@@ -26,30 +26,46 @@ def counted_for_difference(predictions: Predictions, patients: Sequence, name: s
     """
     if name in _OF_ALL_ROWS:
         return len(set(np.asarray(patients)))
-    each = [Patients.of(one, patients) for one in predictions.one_vs_rest]
+    each = [PatientCounts.of(one, patients) for one in predictions.one_vs_rest]
     return min((min(one.positive, one.negative) for one in each if one.positive and one.negative), default=0)
 
 
-def bounded_difference(replicates: np.ndarray, value: float, patients: int) -> Interval:
-    """The bootstrap's interval of a difference between -1 and 1, or where that knows too little a wider one.
+def tested_difference(replicates: np.ndarray, value: float, patients: int) -> tuple[Interval, float | None]:
+    """The bootstrap's interval of a difference between -1 and 1, or where that knows too little a wider one; its p.
 
     It does so of patients of whom so few tell a difference (`telling`) that no test of them could say so at this level:
     then the interval has 0 and what is left open if all are alike (`if_alike`).
+
+    The p-value is the smallest level at which the percentile interval leaves out 0; with R resamples it is never below
+    2 / (R + 1), nor below what so few patients can tell. Where every resample agrees, it is that of `p_of_agreeing`:
+    that two models answer a few patients alike is no certainty.
 
     Args:
         replicates: float (resamples,), NaN where undefined.
         value: on the sample.
         patients: n.
+
+    Returns:
+        Interval and two-sided p, both without values where fewer than two resamples define the difference.
     """
     interval = percentile_interval(replicates)
     if interval.low is None or interval.high is None:
-        return interval
+        return interval, None
     alike = if_alike(value, patients, interval.left_out)
     if interval.is_flat:
-        return alike
-    if least_p(telling(replicates, patients)) <= 1 - LEVEL:
-        return interval
-    return wider(wider(interval, alike), Interval(0.0, 0.0, interval.left_out))
+        return alike, p_of_agreeing(value, patients)
+    defined = replicates[~np.isnan(replicates)]
+    tail = min((defined <= 0).sum(), (defined >= 0).sum())
+    least = least_p(telling(replicates, patients))
+    p = min(1.0, max(2 * (int(tail) + 1) / (len(defined) + 1), least))
+    if least > 1 - LEVEL:
+        interval = wider(wider(interval, alike), Interval(0.0, 0.0, interval.left_out))
+    return interval, p
+
+
+def bounded_difference(replicates: np.ndarray, value: float, patients: int) -> Interval:
+    """The interval of `tested_difference`."""
+    return tested_difference(replicates, value, patients)[0]
 
 
 def telling(replicates: np.ndarray, patients: int) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
+from medimg.evaluation.intervals import numbered
 from medimg.evaluation.metrics import OneVsRest
 
 # So many that whatever a share truly is, of 8 patients or of 300, nine of ten samples or more have it in their
@@ -29,7 +30,7 @@ def effective_patients(amounts: np.ndarray, patients: Sequence) -> float:
     number = np.asarray(patients)
     # Small numbers are quickly counted as they are.
     if number.dtype.kind not in "iu" or number.min() < 0 or number.max() > 2 * len(number):
-        number = np.unique(number, return_inverse=True)[1]
+        number = numbered(number)
     each = np.bincount(number, weights=amounts)
     return float(each.sum() ** 2 / (each**2).sum()) if each.any() else 0.0
 

@@ -30,6 +30,11 @@ class Measured(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    @classmethod
+    def of(cls, value: float | None, low: float | None = None, high: float | None = None) -> "Measured":
+        """Of numbers, of which NaN is none."""
+        return cls(*(None if number is None or math.isnan(number) else float(number) for number in (value, low, high)))
+
 
 class Interval(NamedTuple):
     """A two-sided interval; None where fewer than two resamples define the statistic.
@@ -87,6 +92,11 @@ def wilson_interval(hits: int, n: int, level: float = LEVEL) -> tuple[float, flo
     return low, high
 
 
+def numbered(names: Sequence) -> np.ndarray:
+    """Int (N,): of each row the number of its name, from 0 in the names' order."""
+    return np.unique(np.asarray(names), return_inverse=True)[1]
+
+
 def cluster_weights(clusters: Sequence, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each row occurs in each resample, in blocks of resamples.
 
@@ -102,8 +112,8 @@ def cluster_weights(clusters: Sequence, resamples: int, seed: int) -> Iterator[n
     Yields:
         float64 (block, N) of whole numbers; float64 because matrix products need it.
     """
-    names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    n_clusters, n_rows = len(names), len(cluster)
+    cluster = numbered(clusters)
+    n_clusters, n_rows = int(cluster.max(initial=-1)) + 1, len(cluster)
     generator = np.random.default_rng(seed)
     block = max(1, BLOCK_WEIGHTS // max(1, n_rows))
     for start in range(0, resamples, block):

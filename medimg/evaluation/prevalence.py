@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medimg.evaluation.exact import Patients, clopper_pearson
+from medimg.evaluation.exact import PatientCounts, clopper_pearson
 from medimg.evaluation.few_faults import is_of_few
 from medimg.evaluation.intervals import LEVEL, Interval, percentile_interval
 from medimg.evaluation.metrics import METRICS, OneVsRest, ratio
@@ -31,7 +31,7 @@ def at_prevalence(
         `prevalence`, and `ppv` and `npv` as {"value", "low", "high"}.
     """
     rates = values[_RATES]
-    counted = Patients.of(one, patients)
+    counted = PatientCounts.of(one, patients)
     bounds = zip(rates, (counted.positive, counted.negative), strict=True)
     few = any(is_of_few(name, one, patients) for name in ("sensitivity", "specificity"))
     exact = np.array([clopper_pearson(rate, n, (1 - LEVEL) / 2) for rate, n in bounds])

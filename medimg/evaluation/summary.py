@@ -7,7 +7,7 @@ import pandas as pd
 
 from medimg.evaluation.calibration import BINS
 from medimg.evaluation.exact import NOTE, WIDER, bounded
-from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, percentile_interval
+from medimg.evaluation.intervals import LEVEL, Interval, cluster_bootstrap, numbered, percentile_interval
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
 from medimg.evaluation.prevalence import at_prevalence
@@ -40,7 +40,7 @@ def summarise(
     """
     values = predictions.measure(np.ones((1, len(predictions))))[0]
     # Numbers in the names' order, by which the same resamples are drawn.
-    patients = np.unique(np.asarray(patients), return_inverse=True)[1]
+    patients = numbered(patients)
     n_patients = len(set(patients))
     # One patient can't be resampled: every resample is the sample, and the interval a false point.
     if n_patients < 2:
@@ -48,13 +48,7 @@ def summarise(
     replicates = np.empty((0, *values.shape))
     if resamples:
         replicates = cluster_bootstrap(predictions.measure, patients, resamples, seed)
-    tables = [
-        {
-            name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j]), predictions, patients, name, i)
-            for j, name in enumerate(METRICS)
-        }
-        for i in range(len(values))
-    ]
+    tables = _tables(values, replicates, predictions, patients)
     there = {}
     if prevalence is not None:
         one = predictions.one_vs_rest[1]
@@ -78,6 +72,17 @@ def summarise(
         },
         "notes": _notes(predictions, tables, resamples, n_patients),
     }
+
+
+def _tables(values: np.ndarray, replicates: np.ndarray, predictions: Predictions, patients: Sequence) -> list[dict]:
+    """Metric -> value with interval: of the headline, then of each class."""
+    return [
+        {
+            name: _with_interval(values[i, j], percentile_interval(replicates[:, i, j]), predictions, patients, name, i)
+            for j, name in enumerate(METRICS)
+        }
+        for i in range(len(values))
+    ]
 
 
 def _with_interval(value: float, interval: Interval, *of) -> dict:
@@ -133,9 +138,9 @@ def not_the_bootstraps(*tables: dict) -> list[str]:
     """
     notes = []
     for kind, note in (("exact", NOTE), ("widened", WIDER)):
-        found = {name for table in tables for name, m in table.items() if m.get("interval") == kind}
-        if found:
-            notes.append(note.format(", ".join(name for name in METRICS if name in found)))
+        of_kind = {name for table in tables for name, m in table.items() if m.get("interval") == kind}
+        if of_kind:
+            notes.append(note.format(", ".join(name for name in METRICS if name in of_kind)))
     return notes
 
 

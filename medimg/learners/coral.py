@@ -5,7 +5,7 @@ import tensorflow as tf
 from medimg.learners import learner
 
 
-class Both(learner.State):
+class Both(learner.LearnerState):
     """The model with its features as a second output.
 
     Attributes:

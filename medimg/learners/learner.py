@@ -5,7 +5,7 @@ from typing import TypeVar
 import tensorflow as tf
 
 
-class State(tf.__internal__.tracking.AutoTrackable):
+class LearnerState(tf.__internal__.tracking.AutoTrackable):
     """Of a learner beside its layers; part of the model's checkpoints, not of its weights.
 
     Attributes:
@@ -20,7 +20,7 @@ class Learner(tf.keras.Model):
     """A functional model with another step; `of` makes one."""
 
     optimizer: tf.keras.optimizers.Optimizer
-    state: State
+    state: LearnerState
 
     @property
     def metrics(self):
@@ -41,8 +41,8 @@ class Learner(tf.keras.Model):
 Kind = TypeVar("Kind", bound=Learner)
 
 
-def of(kind: type[Kind], inputs: list, outputs, name: str, state: State | None = None) -> Kind:
+def of(kind: type[Kind], inputs: list, outputs, name: str, state: LearnerState | None = None) -> Kind:
     """A learner of a kind, from a model's inputs and outputs."""
     learner = kind(inputs, outputs, name=name)
-    learner.state = state or State()
+    learner.state = state or LearnerState()
     return learner

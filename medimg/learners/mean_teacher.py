@@ -5,7 +5,7 @@ import tensorflow as tf
 from medimg.learners import learner
 
 
-class Teacher(learner.State):
+class Teacher(learner.LearnerState):
     """The running mean of a model's trained weights.
 
     Attributes:

@@ -51,8 +51,8 @@ def _sweep(prefix: str) -> None:
     """Remove what nobody holds of the temporary folders of this user that have been locked."""
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with suppress(OSError, InputError):
-            found = folder.lstat()
-            is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            status = folder.lstat()
+            is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
             if is_ours and not is_held(folder) and (folder / FILE).is_file():
                 with locked(folder):
                     _clear(folder)

@@ -17,12 +17,11 @@ from medimg import atomic
 from medimg.data.imaging import read_image
 from medimg.data.resizing import resize
 from medimg.errors import InputError
+from medimg.listener import Progress
 from medimg.untrusted.image_size import MEGAPIXELS
 
 # Images that a thread decodes before it asks for more.
 _TASK = 16
-
-Progress = Callable[[int, int], None]
 
 
 def load_image(path: Path, image_size: int, channels: int, max_megapixels: float = MEGAPIXELS) -> np.ndarray:

@@ -53,7 +53,7 @@ class Predicted:
 
 
 @dataclass(frozen=True, eq=False)
-class Input:
+class PredictInput:
     """What is predicted, and how rows of the Run's own Dataset are read for comparison.
 
     Attributes:
@@ -216,7 +216,9 @@ def answers(
     return chances, np.where(decision.predictions(chances).decisions, 1 + chances, chances).argmax(axis=1), features
 
 
-def _images(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
+def _images(
+    run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None
+) -> PredictInput:
     reader = reader_of(description, dataset, config.max_megapixels)
     beside = reader.columns.inputs if reader.columns else ()
     images, notes = images_of(paths, config.image_column, reader.look, beside)
@@ -225,19 +227,21 @@ def _images(run: Run, description: dict, paths: list[Path], config: PredictConfi
     def read(data: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
         return reader.batches(of_dataset(data, beside, rows), config.batch_size)
 
-    return Input(len(images), unprotected.batches(images, config.batch_size), read, notes, unprotected)
+    return PredictInput(len(images), unprotected.batches(images, config.batch_size), read, notes, unprotected)
 
 
-def _table(run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None) -> Input:
+def _table(
+    run: Run, description: dict, paths: list[Path], config: PredictConfig, dataset: Dataset | None
+) -> PredictInput:
     preprocessing = Preprocessing.from_dict(description["preprocessing"])
     files = tables.tables_of(paths, preprocessing)
 
     def of_dataset(_: Dataset, rows: pd.DataFrame) -> Iterable[Batch]:
-        return tables.batches([tables.Rows(len(rows), frame=rows)], preprocessing, frozenset())
+        return tables.batches([tables.TableRows(len(rows), frame=rows)], preprocessing, frozenset())
 
     streamed = tables.batches(files, preprocessing, tables.protected_rows(run, preprocessing))
     notes = [f"{t.file.path}: {note}" for t in files if t.file for note in t.file.notes]
-    return Input(sum(table.count for table in files), streamed, of_dataset, notes)
+    return PredictInput(sum(table.count for table in files), streamed, of_dataset, notes)
 
 
 def _basis_of_warnings(run: Run, dataset: Dataset | None, familiar: Familiarity | None, unit: str) -> list[str]:

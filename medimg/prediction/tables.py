@@ -27,7 +27,7 @@ _ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class TableRows:
     """A table to predict.
 
     Attributes:
@@ -42,7 +42,7 @@ class Rows:
     frame: pd.DataFrame | None = None
 
 
-def tables_of(paths: list[Path], preprocessing: Preprocessing) -> list[Rows]:
+def tables_of(paths: list[Path], preprocessing: Preprocessing) -> list[TableRows]:
     """One pass over each table, which finds what can't be read before anything is predicted.
 
     Raises:
@@ -51,17 +51,17 @@ def tables_of(paths: list[Path], preprocessing: Preprocessing) -> list[Rows]:
     return [_of_dataset(path, preprocessing) if path.is_dir() else _of_file(path, preprocessing) for path in paths]
 
 
-def _of_dataset(path: Path, preprocessing: Preprocessing) -> Rows:
+def _of_dataset(path: Path, preprocessing: Preprocessing) -> TableRows:
     if not is_dataset(path):
         raise InputError(f"{path}: is a folder; this model needs a table: give a CSV, a Parquet file or a Dataset")
     dataset = Dataset.load(path)
     if not dataset.is_table:
         raise InputError(f"{path}: holds images; this model needs a table")
     require_columns(dataset.manifest, list(preprocessing.inputs))
-    return Rows(len(dataset.manifest), frame=dataset.manifest)
+    return TableRows(len(dataset.manifest), frame=dataset.manifest)
 
 
-def _of_file(path: Path, preprocessing: Preprocessing) -> Rows:
+def _of_file(path: Path, preprocessing: Preprocessing) -> TableRows:
     file = open_table(path)
     summaries = summarise(file)
     columns, missing = [], []
@@ -83,10 +83,10 @@ def _of_file(path: Path, preprocessing: Preprocessing) -> Rows:
         raise InputError(
             f"{path}: lacks {listed(missing)}, which the model learns from; add the column, empty where not known"
         )
-    return Rows(summaries[0].rows, file, tuple(columns))
+    return TableRows(summaries[0].rows, file, tuple(columns))
 
 
-def batches(tables: list[Rows], preprocessing: Preprocessing, protected: frozenset[bytes]) -> Iterator[Batch]:
+def batches(tables: list[TableRows], preprocessing: Preprocessing, protected: frozenset[bytes]) -> Iterator[Batch]:
     """Some thousand rows at a time."""
     for table in tables:
         for names, frame, warnings in _of_frame(table.frame) if table.file is None else _blocks(table):
@@ -106,7 +106,7 @@ def _of_frame(frame: pd.DataFrame) -> Iterator[tuple[list[str], pd.DataFrame, li
         yield part["row"].tolist(), part, [[] for _ in range(len(part))]
 
 
-def _blocks(table: Rows) -> Iterator[tuple[list[str], pd.DataFrame, list[list[str]]]]:
+def _blocks(table: TableRows) -> Iterator[tuple[list[str], pd.DataFrame, list[list[str]]]]:
     stem, start = name_of(table.file.path), 1
     for whole in table.file.blocks():
         for first in range(0, len(whole[0]), _ROWS):

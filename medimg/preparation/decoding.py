@@ -18,10 +18,10 @@ from medimg.data.imaging import byte_hash, pixel_hash, read_image, without_idle_
 from medimg.data.intensity import TWELVE_BITS, to_full_scale
 from medimg.data.resizing import resize, resize_mask
 from medimg.errors import InputError
+from medimg.listener import Progress
 from medimg.preparation.source_files import Stamp, stamp
 from medimg.sources.base import Scan
 
-Progress = Callable[[int, int], None]
 _JOURNAL = "decoded.jsonl"
 LONGEST_NAME = 255  # bytes, of a file on any common file system
 

@@ -16,7 +16,7 @@ from medimg.listener import Listener
 from medimg.pipeline.augmentation import STRENGTHS, Augmentation
 from medimg.pipeline.balance import class_weights
 from medimg.recipes.hard_validation import Score, Truth, pixels_of, score, seen_otherwise
-from medimg.recipes.plan import Candidate
+from medimg.recipes.plan import PlannedModel
 from medimg.recipes.probes import out_of_fold, penalty_for
 from medimg.run import Run
 from medimg.training.features import extractor, features_key, forward_function
@@ -44,7 +44,7 @@ class Tried:
         seconds: that it took.
     """
 
-    candidate: Candidate
+    candidate: PlannedModel
     run: Run
     score: Score
     val: list[np.ndarray]
@@ -69,12 +69,12 @@ class Tried:
 
 
 def judged(
-    candidate: Candidate,
+    candidate: PlannedModel,
     run: Run,
     learn: Dataset,
     seed: int,
     features: dict,
-    fitted: Callable[[Candidate, Run], Run],
+    fitted: Callable[[PlannedModel, Run], Run],
     listener: Listener,
 ) -> Tried:
     """Judge a trained candidate.
@@ -133,7 +133,7 @@ def _weights(truth: Truth, balance: str) -> np.ndarray | None:
     return class_weights(truth.targets, truth.classes)[truth.targets]
 
 
-def _table(candidate: Candidate, run: Run, learn: Dataset, seed: int, listener: Listener) -> Tried:
+def _table(candidate: PlannedModel, run: Run, learn: Dataset, seed: int, listener: Listener) -> Tried:
     """By folds over all rows that may be learnt from: a table trains in seconds, and its validation part is small."""
     logits, targets = [], []
     for fold in range(1, FOLDS + 1):

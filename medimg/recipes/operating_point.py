@@ -13,7 +13,7 @@ from medimg.recipes.judging import Tried
 
 
 @dataclass(frozen=True, eq=False)
-class Decided:
+class ChosenPoint:
     """What a recipe decides by.
 
     Attributes:
@@ -32,7 +32,7 @@ class Decided:
             atomic.write_json(folder / FILE, self.threshold)
 
 
-def decide(tried: Tried, description: dict) -> Decided:
+def decide(tried: Tried, description: dict) -> ChosenPoint:
     """By all rows and views of the pool."""
     task, classes = description["task"], tuple(description["classes"])
     logits = np.concatenate(tried.pool).astype(np.float64)
@@ -43,7 +43,7 @@ def decide(tried: Tried, description: dict) -> Decided:
     calibrator |= {"n": len(tried.pool[0]), "fitted_on": tried.pool_words}
     chances = calibrated(logits, task, calibrator)
     if task == "multiclass":
-        return Decided(calibrator, None, f"calibrated by {method} on {tried.pool_words}")
+        return ChosenPoint(calibrator, None, f"calibrated by {method} on {tried.pool_words}")
     places = range(len(classes)) if task == "multilabel" else (1,)
     both = {classes[k]: truth[:, k].any() and not truth[:, k].all() for k in places}
     values = {classes[k]: youden_threshold(truth[:, k], chances[:, k]) if both[classes[k]] else 0.5 for k in places}
@@ -53,4 +53,4 @@ def decide(tried: Tried, description: dict) -> Decided:
         "chosen_on": tried.pool_words,
         "note": f"Youden's, on {tried.pool_words}",
     }
-    return Decided(calibrator, threshold, f"threshold and calibration by {method} on {tried.pool_words}")
+    return ChosenPoint(calibrator, threshold, f"threshold and calibration by {method} on {tried.pool_words}")

@@ -27,7 +27,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PlannedModel:
     """A training that competes.
 
     Attributes:
@@ -69,7 +69,7 @@ def _typed(name: str, value) -> list[str]:
     return [flag(name), str(value)]
 
 
-def parsed(words: str) -> Candidate:
+def parsed(words: str) -> PlannedModel:
     """A candidate from its options as they are typed.
 
     Raises:
@@ -98,10 +98,10 @@ def parsed(words: str) -> Candidate:
         except (KeyError, TypeError, ValueError):
             raise InputError(f"--candidate '{words}': {option} {value}: must be {kind.__name__}") from None
     TrainConfig(**options)
-    return Candidate(options, "given")
+    return PlannedModel(options, "given")
 
 
-def kept(folder: Path) -> list[Candidate]:
+def kept(folder: Path) -> list[PlannedModel]:
     """The candidates of the plan in a Run; none where it was killed before it had one."""
     path = folder / FILE
     return [parsed(words) for words in read_yaml(path)["candidate"]] if path.is_file() else []
@@ -123,7 +123,7 @@ def seconds_of(time: str) -> float:
     return seconds
 
 
-def written(candidates: list[Candidate], time: str, seed: int, lines: list[str]) -> str:
+def written(candidates: list[PlannedModel], time: str, seed: int, lines: list[str]) -> str:
     """Content of plan.yaml."""
     import yaml
 

@@ -119,7 +119,7 @@ def _refuse_decided(config: TrainConfig) -> None:
             raise InputError(f"{flag(name)}: a recipe decides it; leave it out, or give --model to decide all yourself")
 
 
-def _check(candidates: Sequence[plan.Candidate], dataset: Dataset, seed: int) -> None:
+def _check(candidates: Sequence[plan.PlannedModel], dataset: Dataset, seed: int) -> None:
     """Refuse, before a folder is made and the first is trained, what could not be."""
     kind = kind_of(dataset)
     for candidate in candidates:
@@ -144,7 +144,7 @@ class _Contest:
         # How long things take beside what was predicted: learnt from the first.
         self.slowness = 1.0
 
-    def hold(self, candidates: Sequence[plan.Candidate]) -> None:
+    def hold(self, candidates: Sequence[plan.PlannedModel]) -> None:
         """Try all for which there is time, the first in any case; then more seeds of a network that is best."""
         names = [candidate.name for candidate in candidates]
         for place, candidate in enumerate(candidates):
@@ -156,10 +156,10 @@ class _Contest:
         for number in range(1, _SEEDS):
             again = {**best.candidate.options, "seed": self.config.seed + number}
             reason = "networks that differ in their seed alone vote better than each decides"
-            if not self._try(plan.Candidate(again, reason, best.seconds / self.slowness), f"{SEED}{number + 1}"):
+            if not self._try(plan.PlannedModel(again, reason, best.seconds / self.slowness), f"{SEED}{number + 1}"):
                 return
 
-    def _try(self, candidate: plan.Candidate, more: str = "") -> bool:
+    def _try(self, candidate: plan.PlannedModel, more: str = "") -> bool:
         left = min(_SHARE * self.limit, self.limit - _ENDING) - (time.monotonic() - self.started)
         folder = self.run.root / CANDIDATES / (candidate.name + more)
         # Of a recipe that is resumed.
@@ -191,7 +191,7 @@ class _Contest:
         self.listener.note(f"{tried.name}: {tried.score.words()}, log loss {tried.score.loss:.3f}; {took:.0f} s")
         return True
 
-    def _fitted(self, candidate: plan.Candidate, run: Run) -> Run:
+    def _fitted(self, candidate: plan.PlannedModel, run: Run) -> Run:
         """The same with options that judging has settled; features are there already."""
         return train(self.dataset, run.root, candidate.config(self.config.seed), overwrite=True)
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from medimg.config import TrainConfig
+from medimg.models.at_hand import Backbone
 from medimg.models.build import build
 from medimg.models.registry import family
 from medimg.recipes.fingerprint import Fingerprint
-from medimg.recipes.machine import Backbone, Machine
-from medimg.recipes.plan import VIEWS, Candidate
+from medimg.recipes.machine import Machine
+from medimg.recipes.plan import VIEWS, PlannedModel
 from medimg.recipes.probes import FITS
 from medimg.training.features import extractor, forward_function
 from medimg.training.images import computed_once
@@ -33,14 +34,14 @@ _FIXED = 5.0
 _FIT = 1.2e-4
 
 
-def candidates(fingerprint: Fingerprint, machine: Machine) -> list[Candidate]:
+def candidates(fingerprint: Fingerprint, machine: Machine) -> list[PlannedModel]:
     """What competes on such data on such a machine."""
     return timed(
         _of_tables(fingerprint) if fingerprint.unit == "row" else _of_images(fingerprint, machine), fingerprint
     )
 
 
-def timed(plan: Iterable[Candidate], fingerprint: Fingerprint) -> list[Candidate]:
+def timed(plan: Iterable[PlannedModel], fingerprint: Fingerprint) -> list[PlannedModel]:
     """The same, each with what it is predicted to take on this machine."""
     return [
         dataclasses.replace(one, seconds=_seconds(one.config(0).resolved(fingerprint.unit), fingerprint))
@@ -66,7 +67,7 @@ def _seconds(config: TrainConfig, fingerprint: Fingerprint) -> float:
     return _FIXED + fingerprint.rows * seconds
 
 
-def _of_images(fingerprint: Fingerprint, machine: Machine) -> list[Candidate]:
+def _of_images(fingerprint: Fingerprint, machine: Machine) -> list[PlannedModel]:
     balance = "class-weight" if fingerprint.imbalance > 1.5 and fingerprint.task != "multilabel" else "none"
     weighted = {"balance": balance}
     competing = []
@@ -89,7 +90,7 @@ def _sides(side: int) -> list[int]:
     return [largest, 160] if largest > 160 else [largest]
 
 
-def _probe(backbone: Backbone, side: int, fingerprint: Fingerprint, weighted: dict) -> Candidate:
+def _probe(backbone: Backbone, side: int, fingerprint: Fingerprint, weighted: dict) -> PlannedModel:
     options = {
         "model": backbone.family,
         **({"model_arg": backbone.arguments} if backbone.arguments else {}),
@@ -102,7 +103,7 @@ def _probe(backbone: Backbone, side: int, fingerprint: Fingerprint, weighted: di
         "views": VIEWS,
         **weighted,
     }
-    return Candidate(
+    return PlannedModel(
         options,
         f"{fingerprint.rows} {fingerprint.unit}s are few for a network: a regression on features of {backbone.name} "
         f"(licence: {backbone.licence}) at {side} px; views of other framing, exposure and sharpness stand for other "
@@ -110,7 +111,7 @@ def _probe(backbone: Backbone, side: int, fingerprint: Fingerprint, weighted: di
     )
 
 
-def _from_scratch(fingerprint: Fingerprint, weighted: dict, first: bool) -> Candidate:
+def _from_scratch(fingerprint: Fingerprint, weighted: dict, first: bool) -> PlannedModel:
     side = max(family("baseline_cnn").minimum_size, min(fingerprint.side, _SCRATCH_SIDE))
     stops = fingerprint.rows >= _STOPPED_BY_VALIDATION
     options = {
@@ -129,7 +130,7 @@ def _from_scratch(fingerprint: Fingerprint, weighted: dict, first: bool) -> Cand
     )
     end = "at most" if stops else "to the end, since the loss of few rows would stop it by chance"
     reason = f"{why}; at {side} px, {_SCRATCH_EPOCHS} epochs {end}"
-    return Candidate(options, reason)
+    return PlannedModel(options, reason)
 
 
 @functools.lru_cache
@@ -144,17 +145,17 @@ def _rate(name: str, side: int, channels: int, arguments: tuple, frozen: bool = 
     return _MEASURED / max(time.monotonic() - started, 1e-6)
 
 
-def _of_tables(fingerprint: Fingerprint) -> list[Candidate]:
+def _of_tables(fingerprint: Fingerprint) -> list[PlannedModel]:
     few = fingerprint.rows < 2000
     weighted = {"balance": "class-weight"} if fingerprint.imbalance > 3 and fingerprint.task != "multilabel" else {}
     return [
-        Candidate(
+        PlannedModel(
             {"model": "logistic", "model_arg": {"l2": l2}, **weighted},
             f"{fingerprint.rows} rows: a regression is hard to beat on few, penalised {words}",
         )
         for l2, words in (("0.001", "a little"), ("0.03", "much"))
     ] + [
-        Candidate(
+        PlannedModel(
             {"model": "mlp", "model_arg": {"width": str(width)}, **weighted},
             f"two layers of {width} find interactions that a regression does not",
         )

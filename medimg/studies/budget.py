@@ -64,8 +64,8 @@ def pilot(runner: Runner, cell: Cell, foretold: tuple[str, dict] | None = None) 
     spent = sum(result.get("times", 0) * each[step] for step, result in done.results.items())
     # What judges or attacks takes longer of more rows; a training's own start-up, and what reads some rows, does not.
     judged = sum(its for step, its in done.took.items() if step not in others and not done.results[step].get("times"))
-    own = done.seconds - (done.took[foretold[0]] if foretold else 0.0)
-    fixed = max(0.0, own - judged - spent) + judged / scale.rows
+    unforetold = done.seconds - (done.took[foretold[0]] if foretold else 0.0)
+    fixed = max(0.0, unforetold - judged - spent) + judged / scale.rows
     ends = _ends(done, cell, done.results[foretold[0]]["seconds"]) if foretold else {}
     return Cost(fixed / cell.cost, trained / cell.cost, done.seconds, runner.kept(short, 0), ends)
 
@@ -195,11 +195,11 @@ def cuts(
         sentences.append(f"left out: {listed(absent, len(absent))}")
     if scale.length < 1:
         shorter = Scale(scale.length, least=scale.least)
-        own = [cell for cell in study.cells if done.get(cell.label) and not cell.votes]
-        uncut = [cell.label for cell in own if shorter.applied(cell).steps == cell.steps]
+        trained = [cell for cell in study.cells if done.get(cell.label) and not cell.votes]
+        uncut = [cell.label for cell in trained if shorter.applied(cell).steps == cell.steps]
         but = f", but of what has no number of them that could be cut: {listed(uncut, len(uncut))}" if uncut else ""
         sentences.append(f"trained for {scale.length:.0%} of the epochs or rounds{but}")
-        sentences.extend(f"{text}, so these are one training" for text in _alike(own, shorter))
+        sentences.extend(f"{text}, so these are one training" for text in _alike(trained, shorter))
     if scale.rows < 1:
         sentences.append(f"on {scale.rows:.0%} of the training patients")
     if sentences:

@@ -68,7 +68,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Claim:
+class PublishedClaim:
     """What the source says, as something that an interval decides.
 
     Attributes:
@@ -105,7 +105,7 @@ class Study:
     cells: tuple[Cell, ...]
     metrics: dict[str, str | dict[str, str]]
     figure: tuple[str, ...]
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[PublishedClaim, ...] = ()
     notes: tuple[str, ...] = field(default=())
     by_model: bool = False
     foretold: tuple[str, dict] | None = None
@@ -159,7 +159,7 @@ def load(name: str, kind: str = "") -> Study:
         for cell, changes in content["cells"].items()
         if group in (changes or {}).get("groups", groups)
     )
-    claims = tuple(Claim(**claim) for claim in content.pop("claims", ()))
+    claims = tuple(PublishedClaim(**claim) for claim in content.pop("claims", ()))
     listed = {key: tuple(content.pop(key, ())) for key in ("needs", "figure", "notes")}
     return Study(name, claims=claims, **listed, **{**content, "cells": cells})
 

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from medimg.comparison.seeds import seed_tests
-from medimg.studies.declared import Claim
+from medimg.evaluation.intervals import Measured
+from medimg.evaluation.mover import difference_of
+from medimg.studies.declared import PublishedClaim
 from medimg.studies.over_seeds import mean_interval
 from medimg.style.words import interval, p_text, signed_interval
 
@@ -19,22 +20,10 @@ HOLDS, FAILS, OPEN = "holds here", "does not hold here", "can't be said"
 _LAST_DIGIT = 1e-9
 
 
-Paired = Callable[[str, str, str], "list[Value] | None"]
+Paired = Callable[[str, str, str], "list[Measured] | None"]
 
 
-class Value(NamedTuple):
-    """A value, NaN where a seed has none; its ends NaN where there is no interval."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-    def to_dict(self) -> dict:
-        """As JSON has it, None for NaN."""
-        return {key: None if math.isnan(v) else v for key, v in self._asdict().items()}
-
-
-def measured_at(results: dict, path: str) -> Value | None:
+def measured_at(results: dict, path: str) -> Measured | None:
     """Where a result has a metric: `train.metrics.f1`; `*` is the mean over all that is there, without an interval.
 
     Returns:
@@ -45,34 +34,34 @@ def measured_at(results: dict, path: str) -> Value | None:
         return None
     if name == "*":
         each = [one for one in (measured_at(its, rest) for its in results.values()) if one]
-        return Value(float(np.mean([one.value for one in each]))) if each else None
+        return Measured(float(np.mean([one.value for one in each]))) if each else None
     content = results.get(name)
     if rest:
         return measured_at(content, rest)
-    if isinstance(content, dict):
-        ends = (content.get("value"), content.get("low"), content.get("high"))
-        return None if ends[0] is None else Value(*(math.nan if end is None else float(end) for end in ends))
-    return None if content is None else Value(float(content))
+    ends = [content.get(name) for name in Measured._fields] if isinstance(content, dict) else [content]
+    measured = Measured.of(*ends)
+    return None if measured.value is None else measured
 
 
-def over_seeds(values: Sequence[Value]) -> Value:
+def over_seeds(values: Sequence[Measured]) -> Measured:
     """The mean over the seeds that have a value; its interval covers other patients and, with enough, other seeds.
 
     The ends over patients are the means of the seeds' ends, since all have the same test patients; over seeds they are
     Student's t; of both the further one counts.
     """
-    parts = np.array([one for one in values if not math.isnan(one.value)], float)
+    # What is None is NaN here.
+    parts = np.array([one for one in values if one.value is not None], float)
     if not len(parts):
-        return Value(math.nan)
+        return Measured()
     means = parts.mean(axis=0)
     value, low, high = float(means[0]), float(means[1]), float(means[2])
     if len(parts) >= LEAST_SEEDS:
         _, below, above = mean_interval(parts[:, 0])
         low, high = float(np.fmin(low, below)), float(np.fmax(high, above))
-    return Value(value, low, high)
+    return Measured.of(value, low, high)
 
 
-def differences(first: Sequence[Value], second: Sequence[Value]) -> list[Value]:
+def differences(first: Sequence[Measured], second: Sequence[Measured]) -> list[Measured]:
     """First less second, seed by seed, of what is no Run's metric on the same rows.
 
     By the ends of both (MOVER: Zou and Donner, Statistics in Medicine 27, 2008), as if they were of different patients:
@@ -80,8 +69,11 @@ def differences(first: Sequence[Value], second: Sequence[Value]) -> list[Value]:
     """
     each = []
     for a, b in zip(first, second, strict=False):
-        below, above = math.hypot(a.value - a.low, b.high - b.value), math.hypot(a.high - a.value, b.value - b.low)
-        each.append(Value(a.value - b.value, a.value - b.value - below, a.value - b.value + above))
+        if a.value is None or b.value is None:
+            each.append(Measured())
+            continue
+        interval = difference_of(a._asdict(), b._asdict())
+        each.append(Measured(a.value - b.value, interval.low, interval.high))
     return each
 
 
@@ -96,15 +88,15 @@ class Verdict:
         interval: that decided.
     """
 
-    claim: Claim
+    claim: PublishedClaim
     measured: str
     verdict: str
     interval: dict | None = None
 
 
 def judge(
-    claim: Claim,
-    cells: dict[str, dict[str, list[Value]]],
+    claim: PublishedClaim,
+    cells: dict[str, dict[str, list[Measured]]],
     paired: Paired = lambda *_: None,
     votes: Collection[str] = (),
 ) -> Verdict:
@@ -112,7 +104,7 @@ def judge(
 
     Args:
         claim: of the source.
-        cells: label -> title -> a value a seed, NaN where a seed has none.
+        cells: label -> title -> a value a seed, none where a seed has none.
         paired: two labels and a title -> differences, one a seed, on the same resamples of patients; None: can't be.
         votes: labels of cells that others' Runs vote in: no groups of their own for an analysis of variance.
     """
@@ -126,13 +118,13 @@ def judge(
         return Verdict(claim, f"{missing[0]} {why}", OPEN)
     values = [cells[label][claim.metric] for label in needed]
     here = over_seeds((paired(*needed, claim.metric) or differences(*values)) if claim.less else values[0])
-    text = (signed_interval if claim.less else interval)(here.to_dict())
+    text = (signed_interval if claim.less else interval)(here._asdict())
     of = " less ".join(needed)
-    return Verdict(claim, f"{claim.metric} of {of}: {text}", _side(claim, here), here.to_dict())
+    return Verdict(claim, f"{claim.metric} of {of}: {text}", _side(claim, here), here._asdict())
 
 
-def _side(claim: Claim, here: Value) -> str:
-    if math.isnan(here.low) or math.isnan(here.high):
+def _side(claim: PublishedClaim, here: Measured) -> str:
+    if here.low is None or here.high is None:
         return OPEN
     most = math.inf if claim.at_most is None else claim.at_most + _LAST_DIGIT
     if claim.more_than is not None:
@@ -144,10 +136,10 @@ def _side(claim: Claim, here: Value) -> str:
     return FAILS if here.high < least or here.low > most else OPEN
 
 
-def _by_variance(claim: Claim, cells: dict) -> Verdict:
+def _by_variance(claim: PublishedClaim, cells: dict) -> Verdict:
     """A small p holds; a large one shows nothing."""
     groups = [[one.value for one in its.get(claim.metric, ())] for its in cells.values()]
-    groups = [np.array([value for value in group if not math.isnan(value)]) for group in groups]
+    groups = [np.array([value for value in group if value is not None]) for group in groups]
     groups = [group for group in groups if len(group) > 1]
     if len(groups) < 2:
         return Verdict(claim, "analysis of variance needs two cells of two seeds each", OPEN)

@@ -1,6 +1,5 @@
 """What came of a study: its finished cells, and what each of them measured."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,18 +7,18 @@ import numpy as np
 from medimg.comparison.paired import difference
 from medimg.comparison.reading import read
 from medimg.evaluation.exact_differences import counted_for_difference
-from medimg.evaluation.intervals import cluster_bootstrap
+from medimg.evaluation.intervals import Measured, cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.run import Run
 from medimg.studies.course import Course
 from medimg.studies.declared import Study
-from medimg.studies.measured import Value, measured_at
+from medimg.studies.measured import measured_at
 from medimg.studies.ranks import mean_ranks
 from medimg.studies.running import Done
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """Of a study.
 
     Attributes:
@@ -45,19 +44,19 @@ class Outcome:
         """Seeds' finished cells, by label."""
         return self.course.done
 
-    def values(self) -> dict[str, dict[str, list[Value]]]:
-        """Label -> title -> a value a seed, NaN where a seed has none; nothing where none has."""
+    def values(self) -> dict[str, dict[str, list[Measured]]]:
+        """Label -> title -> a value a seed, none where a seed has none; nothing where none has."""
         paths = {title: where for title, where in self.study.metrics.items() if isinstance(where, str)}
         table, groups = {}, {}
         for cell in self.study.cells:
             each = {
                 title: [
-                    measured_at(one.results, path.replace("{cell}", cell.name)) or Value(math.nan)
+                    measured_at(one.results, path.replace("{cell}", cell.name)) or Measured()
                     for one in self.done[cell.label]
                 ]
                 for title, path in paths.items()
             }
-            is_there = {title: any(not math.isnan(one.value) for one in values) for title, values in each.items()}
+            is_there = {title: any(one.value is not None for one in values) for title, values in each.items()}
             table[cell.label] = {title: values if is_there[title] else [] for title, values in each.items()}
             if self.done[cell.label]:
                 groups.setdefault(cell.group, {})[cell.label] = table[cell.label]
@@ -67,7 +66,7 @@ class Outcome:
                     table[label][title] = ranks
         return table
 
-    def paired(self, first: str, second: str, title: str) -> list[Value] | None:
+    def paired(self, first: str, second: str, title: str) -> list[Measured] | None:
         """Differences of two cells' Runs, seed by seed, each on the same resamples of the same test patients.
 
         Args:
@@ -85,7 +84,7 @@ class Outcome:
         return _paired(self.done[first], self.done[second], step, METRICS.index(name), self.bootstrap)
 
 
-def _paired(first: list[Done], second: list[Done], step: str, column: int, resamples: int) -> list[Value] | None:
+def _paired(first: list[Done], second: list[Done], step: str, column: int, resamples: int) -> list[Measured] | None:
     gaps = []
     for pair in zip(first, second, strict=False):
         one, other = (read(Run.load(done.folders[step])) for done in pair)
@@ -97,5 +96,5 @@ def _paired(first: list[Done], second: list[Done], step: str, column: int, resam
             cluster_bootstrap(each.predictions.measure, patients, resamples)[:, 0, column] for each in (one, other)
         ]
         gap = difference(*values, *draws, counted_for_difference(one.predictions, patients, METRICS[column]))
-        gaps.append(Value(gap.value, *(math.nan if end is None else end for end in (gap.low, gap.high))))
+        gaps.append(Measured.of(gap.value, gap.low, gap.high))
     return gaps

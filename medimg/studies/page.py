@@ -1,6 +1,5 @@
 """What a study leaves: study.json, its table as study.md, its figure, and a page that needs no other file."""
 
-import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -8,8 +7,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from medimg import atomic
-from medimg.studies.measured import FAILS, HOLDS, LEAST_SEEDS, OPEN, Value, Verdict, over_seeds
-from medimg.studies.outcome import Outcome
+from medimg.evaluation.intervals import Measured
+from medimg.studies.measured import FAILS, HOLDS, LEAST_SEEDS, OPEN, Verdict, over_seeds
+from medimg.studies.outcome import StudyOutcome
 from medimg.style.figures import COLOURS, save, styled
 from medimg.style.pages import inlined, template
 from medimg.style.words import interval, seconds_text
@@ -19,7 +19,7 @@ from medimg.untrusted.json_file import read_json
 _LARGE = 1000
 
 
-def write(out: Path, outcome: Outcome, verdicts: list[Verdict]) -> dict:
+def write(out: Path, outcome: StudyOutcome, verdicts: list[Verdict]) -> dict:
     """Write all of it, study.json last.
 
     Args:
@@ -107,7 +107,7 @@ def _identity(out: Path) -> dict:
     return {key: study[key] for key in ("study", "data", "options")}
 
 
-def _rows(outcome: Outcome) -> list[dict]:
+def _rows(outcome: StudyOutcome) -> list[dict]:
     values, rows = outcome.values(), []
     for cell in outcome.study.cells:
         done = outcome.done[cell.label]
@@ -128,10 +128,10 @@ def _rows(outcome: Outcome) -> list[dict]:
     return rows
 
 
-def _summed(each: list[Value], seeds: int) -> dict:
+def _summed(each: list[Measured], seeds: int) -> dict:
     """Over seeds; of how many, where that is not all."""
-    defined = sum(not math.isnan(one.value) for one in each)
-    return over_seeds(each).to_dict() | ({"seeds": defined} if defined < seeds else {})
+    defined = sum(one.value is not None for one in each)
+    return over_seeds(each)._asdict() | ({"seeds": defined} if defined < seeds else {})
 
 
 def _conclusion(verdicts: list[Verdict]) -> str:
@@ -144,7 +144,7 @@ def _conclusion(verdicts: list[Verdict]) -> str:
     return " ".join([*([f"Of {len(verdicts)} claims: {summed}."] if each[1:] else []), *each])
 
 
-def _figure(outcome: Outcome, rows: list[dict]) -> Figure:
+def _figure(outcome: StudyOutcome, rows: list[dict]) -> Figure:
     """A line a cell, by group in colour, a panel a metric beneath the other: legible on a narrow screen."""
     titles = outcome.study.figure
     with styled():

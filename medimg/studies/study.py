@@ -15,7 +15,7 @@ from medimg.studies.course import run_cells
 from medimg.studies.declared import CLASSIFYING, LENGTHS, Cell, Study, load
 from medimg.studies.folder import claim
 from medimg.studies.measured import judge
-from medimg.studies.outcome import Outcome
+from medimg.studies.outcome import StudyOutcome
 from medimg.studies.running import Runner
 from medimg.studies.starts import settle
 from medimg.studies.steps import Shared
@@ -62,7 +62,7 @@ def run(
         runner = Runner(data, out, config.bootstrap, shared)
         course = run_cells(study, runner, seeds, config.budget and 60 * config.budget, progress)
     named = tuple(one.name for one in datasets)
-    outcome = Outcome(study, seeds, course, starts, named, command, config.bootstrap)
+    outcome = StudyOutcome(study, seeds, course, starts, named, command, config.bootstrap)
     votes = {cell.label for cell in cells if cell.votes}
     verdicts = [judge(one, outcome.values(), outcome.paired, votes) for one in study.claims]
     return page.write(out, outcome, verdicts)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from medimg.data import schema
-from medimg.data.dates import COMPACT, COMPACT_DAY, Form, to_iso
+from medimg.data.dates import COMPACT, COMPACT_DAY, DateForm, to_iso
 from medimg.data.schema import Feature
 from medimg.errors import InputError
 from medimg.tables import cells
@@ -50,7 +50,7 @@ class Column:
 
     feature: Feature
     comma: bool = False
-    form: Form | None = None
+    form: DateForm | None = None
     reason: str = ""
 
     def convert(self, column: pa.Array) -> np.ndarray | pa.Array:

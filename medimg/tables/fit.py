@@ -15,7 +15,7 @@ from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from medimg.errors import InputError
-from medimg.tables.preprocessing import Column, Preprocessing
+from medimg.tables.preprocessing import PreparedColumn, Preprocessing
 from medimg.tables.raw import Input, input_of, read
 from medimg.tables.selection import best
 
@@ -98,7 +98,7 @@ def preprocessing_of(
         InputError: a column has too many categories, or nothing is left to learn from.
     """
     raw: list[Input] = []
-    columns: list[Column] = []
+    columns: list[PreparedColumn] = []
     dropped = dict(dropped)
     for column, one in learnt:
         encoded = _encoded(column, one, config)
@@ -177,17 +177,17 @@ def _learn(block: tuple[Input, ...], values: np.ndarray, config: TrainConfig) ->
     return [Learnt(*one) for one in zip(*(values.tolist() for values in learnt), strict=True)]
 
 
-def _encoded(column: Input, learnt: Learnt, config) -> list[Column]:
+def _encoded(column: Input, learnt: Learnt, config) -> list[PreparedColumn]:
     """The columns that a raw one becomes; none when it tells nothing."""
     name, one_hot = column.name, column.type == "categorical" and config.encode == "one-hot"
     columns = []
     if learnt.varies and one_hot:
         columns += _one_hot(column, learnt.fill)
     elif learnt.varies:
-        columns.append(Column(name, name, "value", fill=learnt.fill, offset=learnt.offset, scale=learnt.scale))
+        columns.append(PreparedColumn(name, name, "value", fill=learnt.fill, offset=learnt.offset, scale=learnt.scale))
     own_category = one_hot and config.impute == "constant"
     if learnt.lacking and (config.missing_indicators or own_category):
-        columns.append(Column(f"{name} missing", name, "missing", fill=1.0))
+        columns.append(PreparedColumn(f"{name} missing", name, "missing", fill=1.0))
     return columns
 
 
@@ -225,19 +225,21 @@ def _scaling(filled: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray]:
     return scaler.data_min_, 1.0 / scaler.scale_
 
 
-def _one_hot(column: Input, fill: float) -> list[Column]:
+def _one_hot(column: Input, fill: float) -> list[PreparedColumn]:
     if len(column.categories) > MOST_CATEGORIES:
         raise InputError(
             f"column '{column.name}' has {len(column.categories)} categories (one-hot takes {MOST_CATEGORIES}); use "
             "--encode ordinal, or make it identifier or metadata in dataset.yaml"
         )
     return [
-        Column(f"{column.name}={category}", column.name, "category", fill=float(code == fill), category=category)
+        PreparedColumn(
+            f"{column.name}={category}", column.name, "category", fill=float(code == fill), category=category
+        )
         for code, category in enumerate(column.categories)
     ]
 
 
-def _uniquely_named(columns: list[Column]) -> tuple[Column, ...]:
+def _uniquely_named(columns: list[PreparedColumn]) -> tuple[PreparedColumn, ...]:
     """A raw column may already be called `chol missing`."""
     used: set[str] = set()
     named = []

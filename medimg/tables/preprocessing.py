@@ -18,7 +18,7 @@ _CELLS = 4_000_000  # of a block that is transformed at once: 32 MB of float64
 
 
 @dataclass(frozen=True)
-class Column:
+class PreparedColumn:
     """An encoded column: (x - offset) / scale, where x is `fill` when the raw value is missing and else, by kind:
 
     the raw number, day or code ("value"); 0 ("missing"); 1 when the raw value is `category`, else 0 ("category").
@@ -58,7 +58,7 @@ class Preprocessing:
     """
 
     raw: tuple[Input, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[PreparedColumn, ...]
     dropped: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -146,7 +146,7 @@ class Preprocessing:
             raw=tuple(
                 Input(**{**column, "categories": tuple(column.get("categories", ()))}) for column in values["raw"]
             ),
-            columns=tuple(Column(**column) for column in values["columns"]),
+            columns=tuple(PreparedColumn(**column) for column in values["columns"]),
             dropped=dict(values["dropped"]),
         )
 

@@ -1,6 +1,5 @@
 """`medimg validate`: a Run on another hospital's patients, to a verdict, validation.json and a page."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,12 @@ from medimg.data.positive import positive_class
 from medimg.errors import InputError
 from medimg.evaluation.answers import Answers
 from medimg.evaluation.calibrate import notes as calibration_notes
+from medimg.evaluation.intervals import Measured
 from medimg.evaluation.operating_point import metrics_of, operating_point
 from medimg.evaluation.own_threshold import rule_of
 from medimg.evaluation.places import beside, require_place
 from medimg.evaluation.recalibration import calibration_of
+from medimg.listener import Step
 from medimg.lock import locked, require_other
 from medimg.privacy.ledger import is_private
 from medimg.run import Run
@@ -28,12 +29,11 @@ from medimg.validation.patients import opened, patients_of
 from medimg.validation.sides import Side, kinds, own_side, patients_of_classes, shifts, side_of
 from medimg.validation.verdict import verdict
 
-Progress = Callable[[str, int, int], None]
 FILE = "validation.json"
 
 
 def validate(
-    run: Run, data: Path, config: ValidateConfig, out: Path | None = None, progress: Progress | None = None
+    run: Run, data: Path, config: ValidateConfig, out: Path | None = None, progress: Step | None = None
 ) -> tuple[dict, Path]:
     """Compare what a Run is worth on other patients with what it was on its own test part.
 
@@ -139,7 +139,7 @@ def adapted_note(run: Run, dataset: Dataset, split: str) -> list[str]:
 
 def _worth(internal: Side | None, external: Side, rule, config: ValidateConfig, few: bool) -> dict:
     """`auroc`, `drop`, `threshold`, `calibration`, `subgroups` of validation.json: of few, none of both kinds."""
-    none = {name: {"value": None, "low": None, "high": None} for name in performance.MEASURED}
+    none = {name: Measured()._asdict() for name in performance.MEASURED}
     if external.predictions is None:
         empty = {"value": None, "transported": None, "own": None, "rechosen": None}
         return {"auroc": None, "drop": none, "threshold": empty, "calibration": None, "subgroups": {}}

@@ -22,7 +22,7 @@ from synthetic.images.plan import GanPlan, check_turns, settle
 from synthetic.images.plan import check as check_images
 from synthetic.images.private import PrivateDiscriminator, check_budget
 from synthetic.images.samples import write_grid, write_images
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 from synthetic.images.training import Training
 
 TRAINING = "training"  # folder of what the training leaves
@@ -80,7 +80,7 @@ def fit_and_sample(dataset: Dataset, folder: Path, config, listener) -> Made:
     folder = Path(folder)
     rows, plan = check(dataset, config)
     secret = secret_for(dataset, folder, config)
-    steps = Steps(gan_of(plan, dataset, config), settled(config, plan), config.seed)
+    steps = NetworkSteps(gan_of(plan, dataset, config), settled(config, plan), config.seed)
     private = None
     if config.is_private:
         units = Units.of(rows["patient"].to_numpy())
@@ -153,7 +153,7 @@ def _train(
     dataset: Dataset,
     rows: pd.DataFrame,
     folder: Path,
-    steps: Steps,
+    steps: NetworkSteps,
     plan: GanPlan,
     mix: ClassMix,
     private: PrivateDiscriminator | None,

@@ -30,7 +30,7 @@ from synthetic.images.losses import fake_losses, real_losses
 from synthetic.images.networks import scores
 from synthetic.images.noise import seed_of
 from synthetic.images.plan import GanPlan
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 
 # Images whose gradients are computed at once, unless a patient has more.
 PHYSICAL_BATCH = 64
@@ -93,7 +93,7 @@ class PrivateDiscriminator:
         """Refuse a checkpoint with more steps than the ledger counts."""
         self.ledger.require_counted(PHASE, steps)
 
-    def step(self, steps: Steps, cache: PixelCache, conditions: np.ndarray, fakes, number: int) -> dict:
+    def step(self, steps: NetworkSteps, cache: PixelCache, conditions: np.ndarray, fakes, number: int) -> dict:
         """Teach the discriminator once.
 
         Args:
@@ -111,7 +111,7 @@ class PrivateDiscriminator:
         seed = seed_of(steps.seed, "discriminator", number)
         return {"fake_loss": self._teach(steps, sums, fakes, seed)}
 
-    def clipped_sum(self, steps: Steps, cache: PixelCache, conditions: np.ndarray, number: int) -> list:
+    def clipped_sum(self, steps: NetworkSteps, cache: PixelCache, conditions: np.ndarray, number: int) -> list:
         """What a step's patients add up to, without noise; arguments as of `step`."""
         size = max(PHYSICAL_BATCH, self.sampler.most_rows_per_unit)
         sums = None
@@ -123,11 +123,11 @@ class PrivateDiscriminator:
         return sums
 
     @tf.function
-    def _real_sums(self, steps: Steps, pixels, condition, groups, keys) -> list:
+    def _real_sums(self, steps: NetworkSteps, pixels, condition, groups, keys) -> list:
         return clipped_real(steps, pixels, condition, groups, keys, self.clip)
 
     @tf.function
-    def _teach(self, steps: Steps, sums: list, condition, seed) -> tf.Tensor:
+    def _teach(self, steps: NetworkSteps, sums: list, condition, seed) -> tf.Tensor:
         noisy = add_noise(sums, self.clip, self.mechanism.noise_multiplier, self.sampler.expected_units, self.noise)
         return taught(steps, noisy, condition, seed, self.clip)
 
@@ -163,7 +163,7 @@ def _counting(config) -> tuple:
     return (COUNTING.event([(0, 1)]),) if config.class_mix == "train" else ()
 
 
-def clipped_real(steps: Steps, pixels, condition, patients, keys, clip: float) -> list:
+def clipped_real(steps: NetworkSteps, pixels, condition, patients, keys, clip: float) -> list:
     """The sum of patients' clipped gradients of the discriminator's loss on real images; for use in a graph.
 
     Args:
@@ -183,7 +183,7 @@ def clipped_real(steps: Steps, pixels, condition, patients, keys, clip: float) -
     return clipped_sum(discriminator, loss, real, condition, patients, clip, keys=keys).gradients
 
 
-def taught(steps: Steps, noisy: list, condition, seed, clip: float) -> tf.Tensor:
+def taught(steps: NetworkSteps, noisy: list, condition, seed, clip: float) -> tf.Tensor:
     """Move the discriminator along its noisy gradient on real images and that on made ones; for use in a graph.
 
     Args:

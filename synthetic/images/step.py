@@ -1,7 +1,7 @@
 """One step of the two networks, as a function of the weights, a batch and the step's number.
 
-Where the images come from is the caller's: the central loop, or a site of a federation, which makes a `Steps` of its
-own, sets the weights that it is sent and sends back what they became.
+Where the images come from is the caller's: the central loop, or a site of a federation, which makes
+`NetworkSteps` of its own, sets the weights that it is sent and sends back what they became.
 """
 
 import tensorflow as tf
@@ -19,7 +19,7 @@ PENALTY_EVERY = 4
 BETAS = {"beta_1": 0.5, "beta_2": 0.99}
 
 
-class Steps:
+class NetworkSteps:
     """Trains the networks of a `Gan`.
 
     Args:

@@ -19,7 +19,7 @@ from synthetic.images.noise import order
 from synthetic.images.plan import GanPlan
 from synthetic.images.private import PrivateDiscriminator
 from synthetic.images.samples import write_grid
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 
 RECORDS = 20
 LOSSES = ("real_loss", "fake_loss", "generator_loss")
@@ -43,7 +43,7 @@ class Training:
     def __init__(
         self,
         folder: Path,
-        steps: Steps,
+        steps: NetworkSteps,
         plan: GanPlan,
         cache: PixelCache,
         conditions: np.ndarray,

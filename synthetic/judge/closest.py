@@ -52,9 +52,7 @@ def closer_to_train(
     few = any_of_few((row_credit * member, row_credit * ~member), patients)
     interval = bounded_share(interval, value, len(set(np.asarray(patients)[row_credit > 0])), few)
     return {
-        "value": value,
-        "low": interval.low,
-        "high": interval.high,
+        **interval.around(value),
         "expected": 0.5,
         "p": p_value(lambda m: share(1.0 * m, 1.0 * ~m), member, patients, resamples, seed),
     }

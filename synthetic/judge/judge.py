@@ -1,11 +1,11 @@
 """`medimg judge`: measure synthetic rows against real ones, say whether to share them, and write it down."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from medimg.listener import Step
 from medimg.lock import locked
 from medimg.options import of_data
 from synthetic.judge import (
@@ -31,8 +31,6 @@ from synthetic.judge.verdict import judge as verdict_on
 # Classifiers learn from more rows than distances are measured between.
 MOST_TRAINING_ROWS = 20_000
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True, eq=False)
 class Judged:
@@ -52,7 +50,7 @@ class Judged:
 
 
 def judge(
-    synthetic: Path, real: Path, config: JudgeConfig, progress: Progress | None = None, report: Path | None = None
+    synthetic: Path, real: Path, config: JudgeConfig, progress: Step | None = None, report: Path | None = None
 ) -> dict:
     """Judge a synthetic Dataset; write judgement.json, report.html and figures/*.png beside it, nothing into it.
 
@@ -77,7 +75,7 @@ def judge(
         return _judged(everything, config, progress, folder)
 
 
-def _judged(everything: Subject, config: JudgeConfig, progress: Progress | None, folder: Path) -> dict:
+def _judged(everything: Subject, config: JudgeConfig, progress: Step | None, folder: Path) -> dict:
     """Measure, and write what was found."""
     # Lazily: drawing needs matplotlib.
     from synthetic.judge.report import write
@@ -102,7 +100,7 @@ def _judged(everything: Subject, config: JudgeConfig, progress: Progress | None,
     return shareable
 
 
-def measures(everything: Subject, config: JudgeConfig, progress: Progress | None = None) -> tuple[dict, Judged]:
+def measures(everything: Subject, config: JudgeConfig, progress: Step | None = None) -> tuple[dict, Judged]:
     """`utility`, `fidelity`, `diversity` and `privacy` of judgement.json, and what a report draws; nothing is written.
 
     Raises:
@@ -116,7 +114,7 @@ def measures(everything: Subject, config: JudgeConfig, progress: Progress | None
     return result, judged
 
 
-def _table(everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Progress) -> tuple[dict, Judged]:
+def _table(everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Step) -> tuple[dict, Judged]:
     features = everything.real.inputs
     limited = everything.limited(config.most_rows, config.seed)
     vectors = of_table(limited)
@@ -148,9 +146,7 @@ def _table(everything: Subject, names: tuple[str, ...], config: JudgeConfig, pro
     return result, Judged(replace(limited, notes=notes), vectors, pairs)
 
 
-def _images(
-    everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Progress
-) -> tuple[dict, Judged]:
+def _images(everything: Subject, names: tuple[str, ...], config: JudgeConfig, progress: Step) -> tuple[dict, Judged]:
     # Lazily: these need OpenCV, and backbones TensorFlow.
     from synthetic.judge import appearance, pictures
 

@@ -104,7 +104,7 @@ def _others(folder: Path) -> list[str]:
 
 def _is_judgement(path: Path) -> bool:
     try:
-        found = parse_json(text_of(path))
-        return isinstance(found, dict) and "verdict" in found
+        judgement = parse_json(text_of(path))
+        return isinstance(judgement, dict) and "verdict" in judgement
     except (OSError, ValueError, TypeError):
         return False

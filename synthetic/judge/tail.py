@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom, chi2, hypergeom
 
+from medimg.evaluation.intervals import Measured
 from synthetic.judge import thresholds as limits
 from synthetic.judge.closest_two import ClosestTwo
 from synthetic.judge.copies import counted
@@ -26,7 +27,7 @@ _LEAST = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class TailParts:
     """Closest training rows of three kinds of rows.
 
     Attributes:
@@ -52,7 +53,7 @@ class Parts:
     rows: int
 
 
-def measure(parts: Parts) -> dict:
+def measure(parts: TailParts) -> dict:
     """The tail of closeness.
 
     Returns:
@@ -151,17 +152,15 @@ def low_percentile(values: np.ndarray) -> dict:
     """The LOW quantile with the exact interval of order statistics; a bound that too few rows give is None."""
     n, tail = len(values), (1 - _INTERVAL) / 2
     if not n:
-        return {"value": None, "low": None, "high": None}
+        return Measured()._asdict()
     ranked = np.sort(values)
     low_rank, high_rank = int(binom.ppf(tail, n, LOW)), int(binom.ppf(1 - tail, n, LOW)) + 1
-    return {
-        "value": float(np.quantile(values, LOW)),
-        "low": float(ranked[low_rank - 1]) if low_rank else None,
-        "high": float(ranked[high_rank - 1]) if high_rank <= n else None,
-    }
+    low = ranked[low_rank - 1] if low_rank else None
+    high = ranked[high_rank - 1] if high_rank <= n else None
+    return Measured.of(np.quantile(values, LOW), low, high)._asdict()
 
 
-def _equal(rows: ClosestTwo, parts: Parts) -> np.ndarray:
+def _equal(rows: ClosestTwo, parts: TailParts) -> np.ndarray:
     if not parts.chance_equal:
         return np.zeros(len(rows.distance), bool)
     return rows.distance == 0
@@ -174,7 +173,7 @@ def _counted(flagged: np.ndarray, real: np.ndarray) -> dict:
     return {name: value for name, value in counts.items() if name != "pairs"}
 
 
-def _worst(parts: Parts, equal: np.ndarray, near: np.ndarray, least: float) -> list[dict]:
+def _worst(parts: TailParts, equal: np.ndarray, near: np.ndarray, least: float) -> list[dict]:
     made, ratios = parts.made, parts.made.ratio()
     order = np.argsort(-made.gap(least), kind="stable")
     kinds = {"equal": equal, "near": near, "none": ~(equal | near)}

@@ -10,7 +10,7 @@ from medimg.tables import raw
 from synthetic.judge import thresholds as limits
 from synthetic.judge.closest_two import closest_two, persons
 from synthetic.judge.rows import Subject
-from synthetic.judge.tail import Parts
+from synthetic.judge.tail import TailParts
 from synthetic.judge.thumbnails import Thumbnails
 
 # Real rows that show how near two patients come: train against itself need not be compared in full.
@@ -30,7 +30,7 @@ class _Rows:
     names: np.ndarray
 
 
-def of_table(subject: Subject, seed: int) -> Parts:
+def of_table(subject: Subject, seed: int) -> TailParts:
     """Rows of a table, each column in units of its own spread.
 
     Args:
@@ -51,7 +51,7 @@ def of_table(subject: Subject, seed: int) -> Parts:
     )
 
 
-def of_images(subject: Subject, small: Thumbnails, seed: int) -> Parts:
+def of_images(subject: Subject, small: Thumbnails, seed: int) -> TailParts:
     """Images by their thumbnails, each with its mean and contrast taken away.
 
     Args:
@@ -90,7 +90,7 @@ def standardised(images: np.ndarray) -> np.ndarray:
     return points / points.shape[1] ** 0.5
 
 
-def _parts(subject, made: _Rows, train: _Rows, held_out: _Rows, positions, real, settings) -> Parts:
+def _parts(subject, made: _Rows, train: _Rows, held_out: _Rows, positions, real, settings) -> TailParts:
     """Search for the closest of all; `positions` training rows, in the forms `real`, are held against the others."""
     tolerance, chance_equal, seed = settings
     points = train.forms[0]
@@ -105,7 +105,7 @@ def _parts(subject, made: _Rows, train: _Rows, held_out: _Rows, positions, real,
     _, one_each = np.unique(held_out.names, return_index=True)
     one_each = one_each[: max(_LEAST_ROWS, int(most))]
     numbers = _numbers(subject, made.names[drawn])
-    return Parts(
+    return TailParts(
         closest_two([form[drawn] for form in made.forms], points, groups),
         made.names[drawn],
         numbers,

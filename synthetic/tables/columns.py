@@ -27,7 +27,7 @@ MEASURED = ("continuous", "integer", "date")
 
 
 @dataclass(frozen=True)
-class Column:
+class GeneratorColumn:
     """What was learnt of one column.
 
     Attributes:
@@ -71,7 +71,7 @@ class Told:
 
 def learn(
     rows: pd.DataFrame, features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
-) -> tuple[Column, ...]:
+) -> tuple[GeneratorColumn, ...]:
     """What to keep of each column.
 
     Args:
@@ -94,7 +94,7 @@ def tell(
 
 def settled(
     summaries: tuple[Told, ...], features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
-) -> tuple[Column, ...]:
+) -> tuple[GeneratorColumn, ...]:
     """The columns that were told of; as for `learn`."""
     known = {feature.name: feature for feature in features}
     for name in bounds:
@@ -103,7 +103,7 @@ def settled(
     return tuple(_settled(t, f, bounds.get(f.name)) for t, f in zip(summaries, features, strict=True))
 
 
-def declared(features: tuple[Feature, ...]) -> tuple[Column, ...]:
+def declared(features: tuple[Feature, ...]) -> tuple[GeneratorColumn, ...]:
     """The columns by what is stated of them, without a look at any row.
 
     Every column may lack values; numbers beyond their bound are clipped, and a category that is not stated counts as
@@ -115,7 +115,7 @@ def declared(features: tuple[Feature, ...]) -> tuple[Column, ...]:
     return tuple(map(_declared, features))
 
 
-def _declared(feature: Feature) -> Column:
+def _declared(feature: Feature) -> GeneratorColumn:
     kind = feature.type
     if kind not in MEASURED:
         levels = [*dict.fromkeys(("", *(feature.categories or feature.order)))]
@@ -127,7 +127,7 @@ def _declared(feature: Feature) -> Column:
     # Four digits of the widest value.
     digits = max(0, 3 - math.floor(math.log10(high - low))) if kind == "continuous" else 0
     decimals = min(digits, MOST_DECIMALS)
-    return Column(feature.name, kind, "number", low, high, decimals, True)
+    return GeneratorColumn(feature.name, kind, "number", low, high, decimals, True)
 
 
 def _tell(values: pd.Series, feature: Feature, bounded: bool) -> Told:
@@ -147,11 +147,11 @@ def _tell(values: pd.Series, feature: Feature, bounded: bool) -> Told:
     return Told(levels, *map(float, ends), decimals_of(fitting(known), len(known), kind), lacking)
 
 
-def _settled(summary: Told, feature: Feature, bound: tuple[float, float] | None) -> Column:
+def _settled(summary: Told, feature: Feature, bound: tuple[float, float] | None) -> GeneratorColumn:
     if summary.levels is not None:
         return _category(feature.name, feature.type, list(summary.levels))
     low, high = bound or (summary.low, summary.high)
-    return Column(feature.name, feature.type, "number", low, high, summary.decimals, summary.lacking)
+    return GeneratorColumn(feature.name, feature.type, "number", low, high, summary.decimals, summary.lacking)
 
 
 def most_levels(feature: Feature, rows: int) -> int:
@@ -167,13 +167,13 @@ def with_missing(known: list, type: str, lacking: bool) -> tuple:
     return ("", *known) if type == "date" else (*known, math.nan)
 
 
-def _category(name: str, type: str, levels: list) -> Column:
+def _category(name: str, type: str, levels: list) -> GeneratorColumn:
     if len(levels) > MOST_CATEGORIES:
         raise InputError(
             f"column '{name}': {len(levels)} categories, more than {MOST_CATEGORIES}; give it another type in "
             "dataset.yaml (metadata and identifier are left out)"
         )
-    return Column(name, type, "category" if len(levels) > 1 else "constant", levels=tuple(levels))
+    return GeneratorColumn(name, type, "category" if len(levels) > 1 else "constant", levels=tuple(levels))
 
 
 def numbers_of(values: pd.Series, type: str) -> np.ndarray:

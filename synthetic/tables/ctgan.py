@@ -10,7 +10,7 @@ from ctgan.synthesizers.ctgan import Discriminator, Generator
 from torch.func import functional_call, grad
 
 from synthetic.tables.conditions import Conditions
-from synthetic.tables.generator_inputs import Material
+from synthetic.tables.generator_inputs import GeneratorInputs
 from synthetic.tables.private_step import clipped_sum, set_gradients
 from synthetic.tables.spans import Spans
 
@@ -26,7 +26,7 @@ class Ctgan:
         material: training rows, and how they are learnt from.
     """
 
-    def __init__(self, material: Material):
+    def __init__(self, material: GeneratorInputs):
         self.settings, self.private = material.settings, material.private
         self.matrix, self.targets = material.encoding.matrix, material.targets
         spans, settings = material.encoding.spans, material.settings

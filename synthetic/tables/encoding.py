@@ -15,7 +15,7 @@ from medimg.errors import InputError
 from medimg.privacy.draws.keyed import fold, uniform
 from synthetic.tables import columns as learnt
 from synthetic.tables import frames
-from synthetic.tables.columns import Column
+from synthetic.tables.columns import GeneratorColumn
 
 MODES, PUBLIC_MODES = 10, 5  # most of a column of numbers
 
@@ -46,7 +46,7 @@ class Code:
         InputError: nothing varies.
     """
 
-    def __init__(self, columns: tuple[Column, ...], frame: pd.DataFrame, modes: int = MODES):
+    def __init__(self, columns: tuple[GeneratorColumn, ...], frame: pd.DataFrame, modes: int = MODES):
         if not len(frame.columns):
             raise InputError(
                 "every column of the training rows is constant or missing: there is nothing to learn; "
@@ -205,7 +205,7 @@ class Encoding:
         return self.code.spans
 
 
-def public_code(columns: tuple[Column, ...]) -> Code:
+def public_code(columns: tuple[GeneratorColumn, ...]) -> Code:
     """The code that ranges and categories alone make."""
     # Each mode more is one more thing that noise must spare.
     return Code(columns, frames.public_frame(columns), PUBLIC_MODES)

@@ -10,9 +10,9 @@ import pandas as pd
 from medimg.data.schema import Feature
 from synthetic.tables.ctgan import Ctgan
 from synthetic.tables.encoding import Code, Encoding
-from synthetic.tables.generator_inputs import Material, targets_of
+from synthetic.tables.generator_inputs import GeneratorInputs, targets_of
 from synthetic.tables.marginals import Marginals
-from synthetic.tables.privacy import PrivateTraining
+from synthetic.tables.privacy import PrivateGenerator
 from synthetic.tables.settings import Settings
 from synthetic.tables.training import Generator, randomness, train
 from synthetic.tables.tvae import Tvae
@@ -95,7 +95,7 @@ def sampled(model: Generator, code: Code, classes: tuple[str, ...], counts: np.n
     return pd.concat([pd.Series(labels, name="label"), made], axis=1)
 
 
-def fit(task: Task, private: PrivateTraining | None = None) -> Fitted:
+def fit(task: Task, private: PrivateGenerator | None = None) -> Fitted:
     """Train a generator.
 
     Args:
@@ -113,7 +113,7 @@ def fit(task: Task, private: PrivateTraining | None = None) -> Fitted:
         else:
             steps, encoding = None, Encoding.fit(task.rows, task.features, task.seed, task.bounds)
         targets = targets_of(task.rows, task.classes)
-        material = Material(encoding, targets, len(task.classes), task.settings, steps)
+        material = GeneratorInputs(encoding, targets, len(task.classes), task.settings, steps)
         model = MODELS[task.model](material)
     history = train(
         model,

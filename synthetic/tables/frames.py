@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 
 from medimg.data.dates import SECONDS_IN_DAY
-from synthetic.tables.columns import Column, numbers_of
+from synthetic.tables.columns import GeneratorColumn, numbers_of
 
 # Least rows of a frame that tells what is public.
 _POINTS = 256
 
 
-def to_frame(rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Generator | None) -> pd.DataFrame:
+def to_frame(
+    rows: pd.DataFrame, columns: tuple[GeneratorColumn, ...], seed: np.random.Generator | None
+) -> pd.DataFrame:
     """The rows as the generator's frame.
 
     Args:
@@ -45,7 +47,7 @@ def to_frame(rows: pd.DataFrame, columns: tuple[Column, ...], seed: np.random.Ge
     return pd.DataFrame(frame, index=range(len(rows)))
 
 
-def public_frame(columns: tuple[Column, ...]) -> pd.DataFrame:
+def public_frame(columns: tuple[GeneratorColumn, ...]) -> pd.DataFrame:
     """A frame that tells what `columns` tell and nothing of a patient: even steps over each range, each category.
 
     Args:
@@ -64,7 +66,7 @@ def public_frame(columns: tuple[Column, ...]) -> pd.DataFrame:
     return pd.DataFrame(frame)
 
 
-def known_numbers(rows: pd.DataFrame, column: Column) -> np.ndarray:
+def known_numbers(rows: pd.DataFrame, column: GeneratorColumn) -> np.ndarray:
     """The known values of a number or date, float64, within its bounds; of a date days since 1970-01-01."""
     values = numbers_of(rows[column.name], column.type)
     return np.clip(values[~np.isnan(values)], column.low, column.high)
@@ -75,7 +77,7 @@ def discrete(frame: pd.DataFrame) -> list[str]:
     return [name for name in frame if not name.startswith("number")]
 
 
-def from_frame(frame: pd.DataFrame, columns: tuple[Column, ...], count: int) -> pd.DataFrame:
+def from_frame(frame: pd.DataFrame, columns: tuple[GeneratorColumn, ...], count: int) -> pd.DataFrame:
     """Rows as a manifest holds them: the inverse of `to_frame`."""
     rows = {}
     for position, column in enumerate(columns):
@@ -96,7 +98,9 @@ def from_frame(frame: pd.DataFrame, columns: tuple[Column, ...], count: int) -> 
     return pd.DataFrame(rows, index=range(count))
 
 
-def _stand_ins(values: np.ndarray, missing: np.ndarray, column: Column, seed: np.random.Generator | None) -> np.ndarray:
+def _stand_ins(
+    values: np.ndarray, missing: np.ndarray, column: GeneratorColumn, seed: np.random.Generator | None
+) -> np.ndarray:
     """What stands in for the missing ones."""
     if seed is None:
         return np.full(missing.sum(), (column.low + column.high) / 2)
@@ -104,12 +108,12 @@ def _stand_ins(values: np.ndarray, missing: np.ndarray, column: Column, seed: np
     return seed.choice(pool, missing.sum())
 
 
-def _missing_level(column: Column):
+def _missing_level(column: GeneratorColumn):
     """The very object that the levels hold, or None."""
     return next((v for v in column.levels if pd.isna(v) or v == ""), None)
 
 
-def _levels_of(values: pd.Series, column: Column) -> list:
+def _levels_of(values: pd.Series, column: GeneratorColumn) -> list:
     if column.type in ("continuous", "integer"):
         # NaN is a key only as the very object that the levels hold.
         missing = _missing_level(column)
@@ -124,5 +128,5 @@ def date_text(day: float, decimals: int | None) -> str:
     return str(moment.astype("datetime64[D]")) if decimals == 0 else str(moment)
 
 
-def _dates(days: np.ndarray, column: Column) -> list[str]:
+def _dates(days: np.ndarray, column: GeneratorColumn) -> list[str]:
     return ["" if np.isnan(day) else date_text(day, column.decimals) for day in days]

@@ -18,7 +18,7 @@ def targets_of(rows: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class GeneratorInputs:
     """Training rows, and how they are learnt from.
 
     Attributes:

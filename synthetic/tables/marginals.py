@@ -9,7 +9,7 @@ patients. The simplest of the marginal-based methods (McKenna et al. 2021, arXiv
 import numpy as np
 import torch
 
-from synthetic.tables.generator_inputs import Material
+from synthetic.tables.generator_inputs import GeneratorInputs
 from synthetic.tables.residuals import Residuals, nearest_shares
 
 # Of a number within its mode: modes are normalised so that 4 standard deviations are 1.
@@ -25,7 +25,7 @@ class Marginals:
         material: training rows, and noise and clip of the counts; its settings are not used: nothing is trained.
     """
 
-    def __init__(self, material: Material):
+    def __init__(self, material: GeneratorInputs):
         encoding = material.encoding
         self.private = material.private
         self.optimizers: dict[str, torch.optim.Optimizer] = {}

@@ -80,7 +80,7 @@ def guarantee(out: Path, model: str) -> tuple[str, dict]:
     return words, {"delta": content["delta"], "epsilon": content["epsilon"]["pld"]}
 
 
-class PrivateTraining:
+class PrivateGenerator:
     """What one private training may do, and its ledger in `privacy.json`.
 
     Args:

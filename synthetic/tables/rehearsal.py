@@ -16,7 +16,7 @@ from medimg.privacy.sampling import PoissonSampling
 from medimg.privacy.units import Units
 from synthetic.tables.encoding import Encoding
 from synthetic.tables.fitting import sampled
-from synthetic.tables.generator_inputs import Material, targets_of
+from synthetic.tables.generator_inputs import GeneratorInputs, targets_of
 from synthetic.tables.marginals import Marginals
 from synthetic.tables.private_step import PrivateSteps
 from synthetic.tables.settings import settings_for
@@ -59,7 +59,7 @@ class Rehearsal:
             PoissonSampling(units, len(units), secret), 1.0, self._noise, secret, len(units), secret.row_keys(patients)
         )
         targets = targets_of(pd.DataFrame({"label": labels}), self.classes)
-        material = Material(
+        material = GeneratorInputs(
             self._encoding, targets, len(self.classes), settings_for("marginals", len(units), private=True), private
         )
         with one_thread():

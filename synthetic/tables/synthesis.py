@@ -18,7 +18,7 @@ from synthetic.public import SITE, bounds_of, stated
 from synthetic.tables import privacy
 from synthetic.tables.fitting import Fitted, Task, fit
 from synthetic.tables.mix import largest_remainder
-from synthetic.tables.privacy import PrivateTraining
+from synthetic.tables.privacy import PrivateGenerator
 from synthetic.tables.settings import Settings, settings_for
 from synthetic.tables.training import one_thread
 from synthetic.tables.tuning import tune
@@ -131,7 +131,7 @@ class _Synthesis:
             settings = self._tuned(rows, settings, name)
         private = None
         if config.is_private:
-            private = PrivateTraining(self.dataset, rows, self.out, config, settings)
+            private = PrivateGenerator(self.dataset, rows, self.out, config, settings)
             settings = private.settings
         self.details.setdefault("settings", {})[name] = settings.to_dict()
         checkpoint = self.out / "checkpoints" / f"{name}.npz"
@@ -156,7 +156,7 @@ class _Synthesis:
             progress=lambda done, total: self.listener(name, done, total),
         )
 
-    def _counts(self, fitted: Fitted, rows: pd.DataFrame, count: int, private: PrivateTraining | None) -> np.ndarray:
+    def _counts(self, fitted: Fitted, rows: pd.DataFrame, count: int, private: PrivateGenerator | None) -> np.ndarray:
         """Rows of each class to make."""
         targets, classes = fitted.targets, len(fitted.task.classes)
         if private:

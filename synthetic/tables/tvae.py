@@ -10,7 +10,7 @@ from ctgan.synthesizers.tvae import Decoder, Encoder
 from torch.func import functional_call
 from torch.nn.functional import one_hot
 
-from synthetic.tables.generator_inputs import Material
+from synthetic.tables.generator_inputs import GeneratorInputs
 from synthetic.tables.private_step import clipped_sum, set_gradients
 from synthetic.tables.spans import Spans
 
@@ -25,7 +25,7 @@ class Tvae:
         material: training rows, and how they are learnt from.
     """
 
-    def __init__(self, material: Material):
+    def __init__(self, material: GeneratorInputs):
         self.settings, self.private = material.settings, material.private
         encoding, settings = material.encoding, material.settings
         classes = material.classes

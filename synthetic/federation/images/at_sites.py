@@ -26,14 +26,14 @@ from synthetic.federation import NAME, aggregation
 from synthetic.federation.apart import check_apart, options_of_sites, rounds_of_sites, same_as
 from synthetic.federation.images.model import Averaged, GanModel
 from synthetic.federation.images.records import layout_of
-from synthetic.federation.images.rounds import train_by_rounds
+from synthetic.federation.images.rounds import gan_by_rounds
 from synthetic.federation.images.training import SMALLEST_BATCH
 from synthetic.images.classes import equal_mix
 from synthetic.images.dcgan import TRAINING, gan_of, made, secret_for, settled
 from synthetic.images.networks import Gan, halvings
 from synthetic.images.plan import BATCH, FEWEST_IMAGES, GanPlan, check_turns, settled_for
 from synthetic.images.samples import write_grid
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 
 
 def check(dataset: Dataset, config: SynthesizeConfig) -> None:
@@ -133,7 +133,7 @@ def _train(
     options, initial = rounds_of_sites(config, rounds, config.local_steps, batch), model.initial()
     plan_sent = {"gan": plan.to_dict(), "options": options_of_sites(config), "layout": list(asdict(layout).values())}
     clients = sites.prepare(options, plan_sent, initial, True, start_of(initial, plan_sent))
-    state = train_by_rounds(
+    state = gan_by_rounds(
         model,
         layout,
         clients,
@@ -145,4 +145,4 @@ def _train(
         Watch(after=lambda row: after(row["round"])),
         sites=sites,
     )
-    Averaged(Steps(gan, model.options, config.seed)).assign(state.weights)
+    Averaged(NetworkSteps(gan, model.options, config.seed)).assign(state.weights)

@@ -9,7 +9,7 @@ from federated.tff.local_model import of_zeros
 from synthetic.config import ImageSynthesisOptions
 from synthetic.images.networks import Gan
 from synthetic.images.spectral import SpectralLimit
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +46,16 @@ class GanModel:
 
     def initial(self) -> list[np.ndarray]:
         """The arrays before the first step: the networks' weights, moments of 0."""
-        return [array.numpy() for array in Averaged(Steps(self.gan, self.options, 0)).read()]
+        return [array.numpy() for array in Averaged(NetworkSteps(self.gan, self.options, 0)).read()]
 
-    def in_graph(self) -> Steps:
+    def in_graph(self) -> NetworkSteps:
         """A training for the graph under construction, its weights to be assigned."""
         networks = {
             name: tf.keras.Model.from_config(of_zeros(getattr(self.gan, name)))
             for name in ("generator", "discriminator", "average")
         }
         gan = Gan(**networks, latent_size=self.gan.latent_size, classes=self.gan.classes)
-        return Steps(gan, self.options, 0)
+        return NetworkSteps(gan, self.options, 0)
 
 
 class Averaged:
@@ -68,7 +68,7 @@ class Averaged:
         steps: of the training.
     """
 
-    def __init__(self, steps: Steps):
+    def __init__(self, steps: NetworkSteps):
         gan = steps.gan
         networks = [*gan.generator.weights, *gan.discriminator.weights, *gan.average.weights]
         moments = [

@@ -21,7 +21,7 @@ from medimg.data.dataset import Dataset
 from medimg.privacy.defaults import coarse
 from synthetic.federation.images.work import DISCRIMINATOR, conditions, count, learn, numbers, seed_for
 from synthetic.images.private import clipped_real, taught
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 
 CLASSES = 3  # what the seed of the made images' classes is for, beside those of `work`
 # Images that are made in a step; the patients of a step may be many for their noise.
@@ -41,7 +41,7 @@ class PrivateGanSteps(PatientSteps):
         site = super().planned(local, client, seed, round_number)
         return np.concatenate([numbers(local, round_number), site], axis=1)
 
-    def begin(self, steps: Steps, layout: Layout, share: Share):
+    def begin(self, steps: NetworkSteps, layout: Layout, share: Share):
         """As in `synthetic.federation.images.work.GanSteps`."""
         drawing = self.drawing(layout, share, share.steps[0, 1])
         classes = steps.gan.classes
@@ -60,7 +60,7 @@ class PrivateGanSteps(PatientSteps):
 
         return step
 
-    def clipped_sum(self, steps: Steps, drawing: Drawing, share: Share, place) -> tuple:
+    def clipped_sum(self, steps: NetworkSteps, drawing: Drawing, share: Share, place) -> tuple:
         """What the patients of the next step add up to, without noise; for use in a graph.
 
         Args:

@@ -22,7 +22,7 @@ from synthetic.images.dcgan import CHECKPOINTS, TRAINING
 ROUNDS = f"{CHECKPOINTS}/federated"
 
 
-def train_by_rounds(
+def gan_by_rounds(
     model: GanModel,
     layout: Layout,
     clients: list[ClientData],

@@ -28,7 +28,7 @@ from synthetic.federation import aggregation
 from synthetic.federation.images.model import Averaged, GanModel
 from synthetic.federation.images.privacy import PrivateGanSteps, privacy_of, private_options
 from synthetic.federation.images.records import layout_of, written
-from synthetic.federation.images.rounds import ROUNDS, train_by_rounds
+from synthetic.federation.images.rounds import ROUNDS, gan_by_rounds
 from synthetic.images.classes import ClassMix, class_mix, equal_mix
 from synthetic.images.dcgan import CHECKPOINTS, TRAINING, gan_of, made, notes_of, secret_for, settled
 from synthetic.images.loss_figure import loss_figure
@@ -36,14 +36,14 @@ from synthetic.images.networks import Gan
 from synthetic.images.plan import BATCH, GanPlan, check_turns, settle
 from synthetic.images.plan import check as check_images
 from synthetic.images.samples import write_grid
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 
 # A batch of fewer images says little about what real ones look like.
 SMALLEST_BATCH = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class GanJob:
     """What is trained, and by whom.
 
     Attributes:
@@ -61,7 +61,7 @@ class Job:
     rounds: int
 
 
-def check(dataset: Dataset, config) -> Job:
+def check(dataset: Dataset, config) -> GanJob:
     """Settle what is to be done, or refuse it before anything is written.
 
     Args:
@@ -83,7 +83,7 @@ def check(dataset: Dataset, config) -> Job:
     batch = max(1, plan.batch_size // len(clients))
     if config.is_private:
         _check_budget(clients, config, rounds, batch)
-    return Job(rows, clients, plan, batch, rounds)
+    return GanJob(rows, clients, plan, batch, rounds)
 
 
 def _check_budget(clients: list[Client], config, rounds: int, batch_size: int) -> None:
@@ -158,7 +158,7 @@ def _told_size(client: Client, config) -> int:
     return coarse(client.dataset.manifest["patient"].nunique()) if config.is_private else client.examples
 
 
-def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, config, listener) -> int:
+def _train(dataset: Dataset, job: GanJob, gan: Gan, mix: ClassMix, folder: Path, config, listener) -> int:
     """The rounds that were made; the networks of `gan` are the trained ones afterwards."""
     model = GanModel(gan, settled(config, job.plan))
     # Private: of one form, whatever a patient's images are.
@@ -174,7 +174,7 @@ def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, co
         steps, rounds = privacy.steps(PrivateGanSteps), privacy.rounds
         watch = Watch(before=privacy.before_round, events=privacy.events, resumed=privacy.require_counted)
     saved = Checkpoints(folder / ROUNDS)
-    trained = Averaged(Steps(gan, model.options, config.seed))
+    trained = Averaged(NetworkSteps(gan, model.options, config.seed))
     interval = _rounds_between_grids(job, config)
 
     def after(row: dict) -> None:
@@ -187,7 +187,7 @@ def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, co
     def grid(number: int) -> Path:
         return folder / TRAINING / f"samples-{number:04d}.png"
 
-    state = train_by_rounds(
+    state = gan_by_rounds(
         model,
         layout,
         clients,
@@ -210,7 +210,7 @@ def _train(dataset: Dataset, job: Job, gan: Gan, mix: ClassMix, folder: Path, co
     return rounds
 
 
-def _written(client: Client, job: Job, layout: Layout, folder: Path, config, listener) -> ClientData:
+def _written(client: Client, job: GanJob, layout: Layout, folder: Path, config, listener) -> ClientData:
     data = written(client, job.plan, layout, folder, config.is_private, partial(listener, f"read {client.name}"))
     if not config.is_private:
         return data
@@ -218,12 +218,12 @@ def _written(client: Client, job: Job, layout: Layout, folder: Path, config, lis
     return replace(with_key(data, config.dp_seed), examples=_told_size(client, config))
 
 
-def _rounds_between_grids(job: Job, config) -> int:
+def _rounds_between_grids(job: GanJob, config) -> int:
     steps = config.sample_every * job.plan.steps_per_epoch
     return max(1, round(steps / config.local_steps)) if steps else 0
 
 
-def _notes(job: Job, config) -> list[str]:
+def _notes(job: GanJob, config) -> list[str]:
     statistics = (
         "its number of training patients, rounded down to 1, 2 or 5 times a power of ten, and how many steps of the "
         "batch take them all once"

@@ -15,7 +15,7 @@ from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining, Share
 from federated.engine.records import ClientData, Layout
 from synthetic.federation.images.model import Averaged, GanModel
-from synthetic.images.step import PENALTY_EVERY, Steps
+from synthetic.images.step import PENALTY_EVERY, NetworkSteps
 
 # What the random numbers of a step are for, folded into its seed.
 REAL, DISCRIMINATOR, GENERATOR = range(3)
@@ -27,7 +27,7 @@ class GanSteps(Protocol):
     def planned(self, local: LocalTraining, client: ClientData, seed: int, round_number: int) -> np.ndarray:
         """int64 (steps, anything), the first column the number of the step since the first round."""
 
-    def begin(self, steps: Steps, layout: Layout, share: Share) -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
+    def begin(self, steps: NetworkSteps, layout: Layout, share: Share) -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
         """For the graph under construction: number of the step in the round -> images seen, the sum of their losses,
         and the generator's mean loss, NaN where it is not its turn.
         """
@@ -44,7 +44,7 @@ class NumberedBatches:
         rows = local_training.steps(local, client.examples, seed, round_number, client.name)
         return np.concatenate([numbers(local, round_number), rows], axis=1)
 
-    def begin(self, steps: Steps, layout: Layout, share: Share):
+    def begin(self, steps: NetworkSteps, layout: Layout, share: Share):
         """As in `GanSteps`."""
         rows = tf.data.Dataset.from_tensor_slices(share.steps[:, 1:])
         batches = iter(records.batches(share.folder, layout, rows))
@@ -132,7 +132,7 @@ def conditions(targets: tf.Tensor, classes: int) -> tf.Tensor:
     return targets if targets.shape.rank == 2 else tf.one_hot(targets, classes)
 
 
-def one_step(steps: Steps, pixels, condition, number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def one_step(steps: NetworkSteps, pixels, condition, number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """One step of the discriminator, and of the generator where it is its turn; for use in a graph.
 
     Args:
@@ -163,18 +163,18 @@ def seed_for(seed: tf.Tensor, purpose: int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(seed, purpose)
 
 
-def count(steps: Steps, number: tf.Tensor) -> None:
+def count(steps: NetworkSteps, number: tf.Tensor) -> None:
     """Tell Adam how many steps there have been."""
     steps.discriminator_optimizer.iterations.assign(number)
     steps.generator_optimizer.iterations.assign(number // steps.options.discriminator_steps)
 
 
-def learn(steps: Steps, condition: tf.Tensor, number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def learn(steps: NetworkSteps, condition: tf.Tensor, number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """A step of the generator where it is its turn; its mean loss, else NaN."""
 
     def generator_step():
         so_far = tf.cast(number, tf.float32)
-        # As `Steps.generator_step` has it: the average of few steps is no average yet.
+        # As `NetworkSteps.generator_step` has it: the average of few steps is no average yet.
         decay = tf.minimum(steps.options.ema_decay, (1.0 + so_far) / (10.0 + so_far))
         return steps.learn(condition, seed_for(seed, GENERATOR), decay)["generator_loss"]
 

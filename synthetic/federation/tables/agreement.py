@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from synthetic.federation.tables.sums import Sums
+from synthetic.federation.tables.sums import TableSums
 from synthetic.tables import frames
-from synthetic.tables.columns import Column
+from synthetic.tables.columns import GeneratorColumn
 from synthetic.tables.generator_inputs import targets_of
 from synthetic.tables.mix import largest_remainder
 
@@ -35,14 +35,18 @@ class Agreement:
         class_weights: (classes,), how frequent they are: training rows of all clients.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[GeneratorColumn, ...]
     stand_ins: pd.DataFrame
     targets: np.ndarray
     class_weights: np.ndarray
 
 
 def agree(
-    sites: Mapping[str, pd.DataFrame], columns: tuple[Column, ...], classes: tuple[str, ...], sums: Sums, seed: int
+    sites: Mapping[str, pd.DataFrame],
+    columns: tuple[GeneratorColumn, ...],
+    classes: tuple[str, ...],
+    sums: TableSums,
+    seed: int,
 ) -> Agreement:
     """Count at the clients, and make stand-ins of the sums.
 
@@ -62,7 +66,7 @@ def agree(
 
 def counted(
     rows: pd.DataFrame,
-    columns: tuple[Column, ...],
+    columns: tuple[GeneratorColumn, ...],
     classes: tuple[str, ...],
     edges: Sequence[np.ndarray],
     by_class: bool,
@@ -80,7 +84,9 @@ def counted(
     return np.concatenate([*categories, _in_intervals(rows, _numbers(columns), edges)])
 
 
-def length(columns: tuple[Column, ...], classes: tuple[str, ...], edges: Sequence[np.ndarray], by_class: bool) -> int:
+def length(
+    columns: tuple[GeneratorColumn, ...], classes: tuple[str, ...], edges: Sequence[np.ndarray], by_class: bool
+) -> int:
     """Counts that `counted` gives, whoever counts."""
     categories = len(classes) * (1 + sum(size for _, size in _discrete(columns))) if by_class else 0
     return categories + sum(len(of_column) - 1 for of_column in edges)
@@ -88,7 +94,7 @@ def length(columns: tuple[Column, ...], classes: tuple[str, ...], edges: Sequenc
 
 def agreed(
     count: Callable[[list[np.ndarray], bool], np.ndarray],
-    columns: tuple[Column, ...],
+    columns: tuple[GeneratorColumn, ...],
     classes: tuple[str, ...],
     seed: int,
 ) -> Agreement:
@@ -122,7 +128,7 @@ def agreed(
     return Agreement(columns, pd.DataFrame(frame), targets, class_counts)
 
 
-def public(columns: tuple[Column, ...], class_weights: np.ndarray) -> Agreement:
+def public(columns: tuple[GeneratorColumn, ...], class_weights: np.ndarray) -> Agreement:
     """Stand-ins that tell what `columns` tell and nothing that was counted.
 
     Args:
@@ -133,7 +139,7 @@ def public(columns: tuple[Column, ...], class_weights: np.ndarray) -> Agreement:
     return Agreement(columns, frame, np.arange(len(frame)) % len(class_weights), class_weights)
 
 
-def _by_class(rows: pd.DataFrame, columns: tuple[Column, ...], classes: tuple[str, ...]) -> np.ndarray:
+def _by_class(rows: pd.DataFrame, columns: tuple[GeneratorColumn, ...], classes: tuple[str, ...]) -> np.ndarray:
     """Of a client, int (classes, 1 + categories): rows, then those that have each category of each column."""
     frame = frames.to_frame(rows, columns, np.random.default_rng(0))
     targets = targets_of(rows, classes)
@@ -145,7 +151,7 @@ def _by_class(rows: pd.DataFrame, columns: tuple[Column, ...], classes: tuple[st
     return np.concatenate(parts, axis=1)
 
 
-def _discrete(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
+def _discrete(columns: tuple[GeneratorColumn, ...]) -> list[tuple[str, int]]:
     """Columns of a frame that are no numbers, and their categories, in one order everywhere."""
     sizes = []
     for i, column in enumerate(columns):
@@ -157,7 +163,7 @@ def _discrete(columns: tuple[Column, ...]) -> list[tuple[str, int]]:
 
 
 def _categories(
-    columns: tuple[Column, ...], by_class: np.ndarray, targets: np.ndarray, random: np.random.Generator
+    columns: tuple[GeneratorColumn, ...], by_class: np.ndarray, targets: np.ndarray, random: np.random.Generator
 ) -> dict[str, np.ndarray]:
     frame, start = {}, 0
     for name, size in _discrete(columns):
@@ -172,18 +178,18 @@ def _categories(
     return frame
 
 
-def _first_edges(column: Column) -> np.ndarray:
+def _first_edges(column: GeneratorColumn) -> np.ndarray:
     if column.decimals == 0 and column.high - column.low < INTERVALS:
         # Whole numbers, each in the middle of its own.
         return np.arange(column.low - 0.5, column.high + 1.0)
     return np.linspace(column.low, column.high, INTERVALS + 1)
 
 
-def _numbers(columns: tuple[Column, ...]) -> dict[int, Column]:
+def _numbers(columns: tuple[GeneratorColumn, ...]) -> dict[int, GeneratorColumn]:
     return {i: column for i, column in enumerate(columns) if column.kind == "number"}
 
 
-def _in_intervals(rows: pd.DataFrame, numbers: dict[int, Column], edges: Sequence[np.ndarray]) -> np.ndarray:
+def _in_intervals(rows: pd.DataFrame, numbers: dict[int, GeneratorColumn], edges: Sequence[np.ndarray]) -> np.ndarray:
     """Of a client: its known values in each interval of each column of numbers, one column after the other."""
     pairs = zip(numbers.values(), edges, strict=True)
     counts = [np.histogram(frames.known_numbers(rows, column), ends)[0] for column, ends in pairs]
@@ -195,7 +201,9 @@ def _split(inside: np.ndarray, edges: dict[int, np.ndarray]) -> list[np.ndarray]
     return np.split(inside, ends)[: len(ends)]
 
 
-def _finer(numbers: dict[int, Column], edges: dict[int, np.ndarray], inside: np.ndarray) -> dict[int, np.ndarray]:
+def _finer(
+    numbers: dict[int, GeneratorColumn], edges: dict[int, np.ndarray], inside: np.ndarray
+) -> dict[int, np.ndarray]:
     """Edges with the intervals divided that hold many values, of a skewed column most of them."""
     finer = {}
     for i, counts in zip(edges, _split(inside, edges), strict=True):
@@ -210,7 +218,7 @@ def _finer(numbers: dict[int, Column], edges: dict[int, np.ndarray], inside: np.
     return finer
 
 
-def _spread(column: Column, edges: np.ndarray, counts: np.ndarray, points: int) -> np.ndarray:
+def _spread(column: GeneratorColumn, edges: np.ndarray, counts: np.ndarray, points: int) -> np.ndarray:
     """So many values as frequent in each interval as was counted, even within it."""
     if not counts.sum():
         return np.linspace(column.low, column.high, points)

@@ -15,7 +15,7 @@ from federated.statistics.table_answers import cells_of, counts_of
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
 from synthetic.federation.tables.agreement import counted
-from synthetic.tables.columns import MEASURED, Column, fitting, numbers_of
+from synthetic.tables.columns import MEASURED, GeneratorColumn, fitting, numbers_of
 from synthetic.tables.generator_inputs import targets_of
 
 # In the order in which they are asked; `federated.flower.site_statistics` says how often.
@@ -98,15 +98,16 @@ def _counts(table: Dataset, rows: pd.DataFrame, request: dict) -> np.ndarray:
 _KINDS = {KNOWN: _known, NAMES: _names, PLACES: _places, COUNT: _counts}
 
 
-def columns_told(columns: tuple[Column, ...]) -> list[dict]:
+def columns_told(columns: tuple[GeneratorColumn, ...]) -> list[dict]:
     """Columns as they travel, a missing number as None."""
     return [{**asdict(one), "levels": [None if pd.isna(v) else v for v in one.levels]} for one in columns]
 
 
-def columns_from(described: list[dict]) -> tuple[Column, ...]:
+def columns_from(described: list[dict]) -> tuple[GeneratorColumn, ...]:
     """The inverse of `columns_told`."""
     return tuple(
-        Column(**{**one, "levels": tuple(math.nan if v is None else v for v in one["levels"])}) for one in described
+        GeneratorColumn(**{**one, "levels": tuple(math.nan if v is None else v for v in one["levels"])})
+        for one in described
     )
 
 

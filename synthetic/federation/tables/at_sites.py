@@ -34,10 +34,10 @@ from synthetic.federation.tables.learning import columns_of
 from synthetic.federation.tables.site import features_of
 from synthetic.federation.tables.training import CHECKPOINTS, TRAINING
 from synthetic.public import bounds_of
-from synthetic.tables.columns import Column
+from synthetic.tables.columns import GeneratorColumn
 from synthetic.tables.encoding import Code, Encoding
 from synthetic.tables.fitting import MODELS, sampled
-from synthetic.tables.generator_inputs import Material
+from synthetic.tables.generator_inputs import GeneratorInputs
 from synthetic.tables.mix import largest_remainder
 from synthetic.tables.settings import Settings, settings_for
 from synthetic.tables.training import Generator, one_thread, randomness
@@ -109,7 +109,7 @@ class _AtSites:
             code = Code(columns, agreement.stand_ins)
         with randomness(seed, "networks"):
             encoding = Encoding(code, code.matrix_of(agreement.stand_ins))
-            material = Material(encoding, agreement.targets, len(classes), settings, None)
+            material = GeneratorInputs(encoding, agreement.targets, len(classes), settings, None)
             model = MODELS[config.model](material)
         self._train(model, columns, settings, rounds, steps)
         equal = np.ones(len(classes))
@@ -117,7 +117,9 @@ class _AtSites:
         rows = sampled(model, code, classes, largest_remainder(weights, config.count or size), seed)
         return self._described(rows, settings, rounds, steps)
 
-    def _count(self, asking: Asking, columns: tuple[Column, ...]) -> Callable[[list[np.ndarray], bool], np.ndarray]:
+    def _count(
+        self, asking: Asking, columns: tuple[GeneratorColumn, ...]
+    ) -> Callable[[list[np.ndarray], bool], np.ndarray]:
         described = columns_told(columns)
 
         def count(edges: list[np.ndarray], categories: bool) -> np.ndarray:
@@ -133,7 +135,7 @@ class _AtSites:
         return count
 
     def _train(
-        self, model: Generator, columns: tuple[Column, ...], settings: Settings, rounds: int, steps: int
+        self, model: Generator, columns: tuple[GeneratorColumn, ...], settings: Settings, rounds: int, steps: int
     ) -> None:
         """The rounds; the model is the trained one afterwards."""
         config, initial = self.config, arrays.read(model)

@@ -21,7 +21,7 @@ from synthetic.tables.training import Generator, randomness
 
 
 @dataclass(frozen=True)
-class Plain:
+class PlainSums:
     """What rounds ask of a strategy and of a model: clients count by their rows, and nothing stays with them."""
 
     by_examples: bool = True
@@ -39,7 +39,7 @@ class TableEngine:
         shapes: of the arrays, where all clients are at sites of their own.
     """
 
-    strategy = model = Plain()
+    strategy = model = PlainSums()
 
     def __init__(self, models: Mapping[str, Generator], steps: int, seed: int, first: int = 0, shapes: Sequence = ()):
         self.client_state_shapes, self.vectors = [], [tuple(shape) for shape in shapes]

@@ -19,7 +19,7 @@ from synthetic.tables.settings import Settings, settings_for
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class TableJob:
     """What is trained, and by whom.
 
     Attributes:
@@ -45,7 +45,7 @@ class Job:
         return {name: len(frame) for name, frame in self.sites.items()}
 
 
-def settle(dataset: Dataset, config: SynthesizeConfig) -> Job:
+def settle(dataset: Dataset, config: SynthesizeConfig) -> TableJob:
     """Settle what is to be done, or refuse it before anything is written.
 
     Args:
@@ -71,7 +71,7 @@ def settle(dataset: Dataset, config: SynthesizeConfig) -> Job:
     size = rows["patient"].nunique() if config.is_private else len(rows)
     settings = settings_for(config.model, size, config.batch_size, config.epochs, config.is_private)
     steps = min(config.local_steps, settings.steps)
-    return Job(
+    return TableJob(
         clients,
         sites,
         synthesis.features_of(dataset, rows, config),

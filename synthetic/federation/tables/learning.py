@@ -12,7 +12,7 @@ from medimg.errors import InputError
 from synthetic.federation.tables.answers import KNOWN, NAMES, PLACES, known_size
 from synthetic.tables.columns import (
     MEASURED,
-    Column,
+    GeneratorColumn,
     Told,
     decimals_of,
     most_levels,
@@ -24,7 +24,7 @@ from synthetic.tables.frames import date_text
 
 def columns_of(
     asking: Asking, features: tuple[Feature, ...], bounds: Mapping[str, tuple[float, float]]
-) -> tuple[Column, ...]:
+) -> tuple[GeneratorColumn, ...]:
     """Learn what to keep of each column, without seeing a row or a client.
 
     It takes a sum of how many rows know what, one of categories, seldom two, and 8 to 11 of counts in ever smaller

@@ -22,7 +22,7 @@ from synthetic.federation.tables.engine import TableEngine
 from synthetic.tables import synthesis
 from synthetic.tables.encoding import Code, Encoding
 from synthetic.tables.fitting import MODELS
-from synthetic.tables.generator_inputs import Material, targets_of
+from synthetic.tables.generator_inputs import GeneratorInputs, targets_of
 from synthetic.tables.settings import Settings, settings_for
 from synthetic.tables.training import Generator, one_thread, randomness
 
@@ -62,7 +62,9 @@ def work(session: Session, config: FederateConfig, plan: dict, initial: list[np.
             settings = settings_of(Settings(**plan["settings"]), options, len(rows))
             if settings.batch_size < session.policy.fewest_rows:
                 raise PolicyError("min_batch: a step of this generator would be of fewer rows here")
-            model = MODELS[config.model](Material(encoding, targets_of(rows, classes), len(classes), settings, None))
+            model = MODELS[config.model](
+                GeneratorInputs(encoding, targets_of(rows, classes), len(classes), settings, None)
+            )
     data = ClientData(session.name, "", len(rows))
     return SiteWork(plan, data, lambda *_: TableRounds(model, data, config.local_steps, seed), None, initial)
 

@@ -11,7 +11,7 @@ from federated.rounds.combining import Combining
 from medimg.errors import InputError
 
 
-class Sums:
+class TableSums:
     """Adds up what the clients count.
 
     Args:

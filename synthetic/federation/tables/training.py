@@ -27,17 +27,17 @@ from synthetic.federation.tables import arrays, words
 from synthetic.federation.tables.agreement import Agreement, agree, public
 from synthetic.federation.tables.answers import answer
 from synthetic.federation.tables.engine import TableEngine
-from synthetic.federation.tables.job import Job, settle
+from synthetic.federation.tables.job import TableJob, settle
 from synthetic.federation.tables.learning import columns_of
 from synthetic.federation.tables.privacy import ClientsPrivacy, weights_of_marginals
-from synthetic.federation.tables.sums import Sums
+from synthetic.federation.tables.sums import TableSums
 from synthetic.federation.tables.usefulness import private_usefulness_at_sites, usefulness_at_sites
 from synthetic.public import SITE, bounds_of
 from synthetic.tables import synthesis
-from synthetic.tables.columns import Column, declared, learn
+from synthetic.tables.columns import GeneratorColumn, declared, learn
 from synthetic.tables.encoding import Code, Encoding, public_code
 from synthetic.tables.fitting import MODELS, sampled
-from synthetic.tables.generator_inputs import Material, targets_of
+from synthetic.tables.generator_inputs import GeneratorInputs, targets_of
 from synthetic.tables.mix import largest_remainder
 from synthetic.tables.privacy import guarantee
 from synthetic.tables.private_step import PrivateSteps
@@ -74,7 +74,7 @@ def fit_and_sample(
 class _Federation:
     """One run of it: what its steps share."""
 
-    def __init__(self, dataset, job: Job, folder, config, listener):
+    def __init__(self, dataset, job: TableJob, folder, config, listener):
         self.dataset, self.folder = dataset, folder
         self.config, self.listener = config, listener
         self.privacy = None
@@ -111,11 +111,11 @@ class _Federation:
                 weights = self.privacy.class_weights(job.classes)
                 return public(columns, weights), public_code(columns)
             columns = self._columns()
-            sums = Sums(self.options, job.rows)
+            sums = TableSums(self.options, job.rows)
             agreement = agree(job.sites, columns, job.classes, sums, seed)
             return agreement, Code(columns, agreement.stand_ins)
 
-    def _columns(self) -> tuple[Column, ...]:
+    def _columns(self) -> tuple[GeneratorColumn, ...]:
         """From sums over the clients; but which sites there are everybody knows."""
         job, bounds = self.job, bounds_of(self.job.features)
         asked = tuple(feature for feature in job.features if feature.name != SITE.name)
@@ -147,7 +147,7 @@ class _Federation:
     def _built(
         self, encoding: Encoding, targets: np.ndarray, settings: Settings, private: PrivateSteps | None = None
     ) -> Generator:
-        material = Material(encoding, targets, len(self.job.classes), settings, private)
+        material = GeneratorInputs(encoding, targets, len(self.job.classes), settings, private)
         return MODELS[self.config.model](material)
 
     def _settings_of(self, rows: int) -> Settings:

@@ -31,7 +31,7 @@ from explain.config import ExplainConfig, ReviewConfig
 from explain.explainer import Explainer, heat_of
 from explain.review import connection, view
 from explain.review.reviewer import Reviewer
-from explain.review.server import TOKEN, Site, bound, server
+from explain.review.server import TOKEN, ReviewSite, bound, server
 from explain.review.study import COLUMNS, ReaderStudy
 from medimg.config import TrainConfig
 from medimg.data.imaging import encode_png
@@ -64,7 +64,7 @@ def study(tmp_path):
 
 @pytest.fixture
 def client(reviewer, study):
-    return TestClient(Site(reviewer, (HOST,), SECRET, study).app(), base_url=PAGE, raise_server_exceptions=True)
+    return TestClient(ReviewSite(reviewer, (HOST,), SECRET, study).app(), base_url=PAGE, raise_server_exceptions=True)
 
 
 def send(client, data: bytes, name: str = "a.png", **headers):
@@ -357,7 +357,7 @@ def test_a_header_without_a_number_has_no_window_or_none_of_its_own(tmp_path, na
 
 
 def test_no_study_no_readings(reviewer, phantom_data):
-    client = TestClient(Site(reviewer, (HOST,), SECRET).app(), base_url=PAGE)
+    client = TestClient(ReviewSite(reviewer, (HOST,), SECRET).app(), base_url=PAGE)
     assert "Reader study" not in client.get(f"/?token={SECRET}").text
     assert client.post("/reading", content=b"{}", headers={TOKEN: SECRET}).status_code == 404
     data = phantom_data.paths(phantom_data.rows("test"))[0].read_bytes()
@@ -406,7 +406,7 @@ def test_runs_that_have_no_page_or_show_no_training_image(small_table, noise, tm
     with pytest.raises(InputError, match="--nearest: the Run protects its training patients"):
         Reviewer(private, ReviewConfig(nearest=1))
     # Nor is anything said of a patient whom it protects.
-    client = TestClient(Site(Reviewer(private, ReviewConfig()), (HOST,), SECRET).app(), base_url=PAGE)
+    client = TestClient(ReviewSite(Reviewer(private, ReviewConfig()), (HOST,), SECRET).app(), base_url=PAGE)
     path = noise.paths(noise.rows("train"))[0]
     refused = send(client, path.read_bytes())
     assert refused.status_code == 422

@@ -67,7 +67,7 @@ class Loopback:
         self.sites[name], self._started[name] = site, str(next(self._count))
 
     def online(self):
-        from federated.flower.grid import Node
+        from federated.flower.control import Node
 
         return {
             party.node: Node(number, self._started[name])
@@ -76,7 +76,7 @@ class Loopback:
         }
 
     def ask(self, requests, patience, timeout):
-        from federated.flower.grid import Answers
+        from federated.flower.grid import Replies
 
         names, answers, silent = list(self._parties), {}, set()
         for node, raw in requests.items():
@@ -92,7 +92,7 @@ class Loopback:
                 continue
             self.carried.append((name, raw, answer))
             answers[node] = answer
-        return Answers(answers, silent)
+        return Replies(answers, silent)
 
     def deliver(self, name, raw):
         """As `serve` does."""

@@ -15,8 +15,9 @@ from flwr.server.grid.grpc_grid import GrpcGrid
 
 from federated.flower import arriving
 from federated.flower.arriving import Arriving
+from federated.flower.control import Node
 from federated.flower.fleet import ENTRY, RECORD, Fleet, LinkLostError, content_of, record
-from federated.flower.grid import Grid, Node
+from federated.flower.grid import Grid
 
 CONTENT = bytes(range(256))
 

@@ -15,9 +15,10 @@ import pytest
 from federated.audit_log.head import witnessed
 from federated.config import FederateConfig
 from federated.flower import calls, keys, pool, protocol
+from federated.flower.control import Node
 from federated.flower.description import described
 from federated.flower.envelope import Envelope, WireError, opened, signed
-from federated.flower.grid import Answers, Node
+from federated.flower.grid import Replies
 from federated.flower.once import Once
 from federated.flower.own_metrics import DECIMALS
 from federated.flower.policy import Policy, PolicyError
@@ -25,7 +26,7 @@ from federated.flower.site import Site
 from federated.flower.site_privacy import plan_told
 from federated.secure.errors import RejectedError
 from federated.secure.keys import Exchange, signed_by
-from federated.secure.terms import Terms, check_vector
+from federated.secure.terms import SumTerms, check_vector
 from federated.statistics.sketch import names_in
 from medimg.errors import InputError
 from medimg.privacy.clipping import LEAST_CLIP, check_mechanism
@@ -135,12 +136,12 @@ class Attacker:
     def advertise(self, start, to=SITE, threshold=2, number=1, **more):
         of_all = {"clients": tuple(self.parties), "length": sum(array.size for array in self.weights)}
         server = Exchange.generate(secrets.token_bytes).public.hex()
-        terms = Terms(round=number, threshold=threshold, server=server, start=start, **of_all, **more)
+        terms = SumTerms(round=number, threshold=threshold, server=server, start=start, **of_all, **more)
         content = {"content": [np.frombuffer(terms.to_bytes(), np.uint8)]}
         return self.ask(protocol.MASK, {"round": number, "stage": "advertise"}, content, to=to)
 
     def start(self, fields, shift=0.0, noise=None):
-        """What `Terms.start` must be of a round from these weights, of sites that have settled on that noise."""
+        """What `SumTerms.start` must be of a round from these weights, of sites that have settled on that noise."""
         message = Envelope(protocol.PLAN, "", "", "", 0, *fields)
         of_round = {"weights": [array + np.float32(shift) for array in self.weights], "shared": []}
         return protocol.start_digest(protocol.plan_digest(message), replace(message, arrays=of_round), noise)
@@ -444,7 +445,7 @@ def test_what_stays_beside_a_sum(sites):
     assert "beside a secure sum" in attacker.refusal(
         protocol.PLAN, *attacker.plan(replace(MASKED, strategy="scaffold", client_optimizer="sgd"))
     )
-    terms = Terms(1, ("a", "b"), 2, 3, limit=1e-9)
+    terms = SumTerms(1, ("a", "b"), 2, 3, limit=1e-9)
     with pytest.raises(RejectedError) as raised:
         check_vector("a", np.array([0.0, 0.123, 0.0], np.float32), 1.0, terms)
     assert "0.123" not in str(raised.value)
@@ -491,7 +492,7 @@ def test_a_coordinator_has_no_single_sites_ciphertext_decrypted(sites):
     start = attacker.start(attacker.plan(CKKS))
     length = sum(array.size for array in attacker.weights)
     for number in (1, 2):
-        terms = Terms(number, (SITE, OTHER), 2, length, max_weight=1000.0, start=start, session=attacker.session)
+        terms = SumTerms(number, (SITE, OTHER), 2, length, max_weight=1000.0, start=start, session=attacker.session)
         confirmed, sent = {}, {}
         for name in (SITE, OTHER):
             attacker.train(number, to=name)
@@ -679,7 +680,7 @@ class OneSite:
             statement = witnessed(SITE, "run", asked["fields"]["head"], "")
             fields = {"countersigned": self._secret.identity().sign(statement).hex(), "before": "", **fields}
         answer = Envelope(asked["kind"], SITE, "boss", asked["session"], asked["number"], fields, arrays)
-        return Answers({self.node: signed(answer, self._secret.identity())}, set())
+        return Replies({self.node: signed(answer, self._secret.identity())}, set())
 
     def close(self):
         pass

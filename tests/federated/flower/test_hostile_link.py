@@ -26,7 +26,7 @@ from flwr.proto.message_pb2 import ObjectTree, PullObjectRequest, PullObjectResp
 from flwr.proto.run_pb2 import GetRunResponse
 from flwr.supercore.utils import uint64_to_int64
 
-from federated.flower import arriving, certificates, deadlines, grid, keys
+from federated.flower import arriving, certificates, deadlines, grid, keys, pending
 from federated.flower.control import control
 from federated.flower.fleet import LinkLostError, connected, record
 from federated.flower.link import Link, free_ports
@@ -81,7 +81,7 @@ def serving(link):
 @pytest.fixture
 def coordinator(link, monkeypatch):
     monkeypatch.setattr(grid, "_GLANCE", 0.2)
-    monkeypatch.setattr(grid, "_TRIES", 2)
+    monkeypatch.setattr(pending, "_TRIES", 2)
     # What is looked at in between is told of and has no parts.
     monkeypatch.setattr(arriving, "_LONGEST", 2.0)
     made = grid.Grid(link.process.address, link.process.certificate)

@@ -11,7 +11,7 @@ from federated.flower import keys
 from federated.flower.policy import Policy
 from federated.flower.policy_words import sentences
 from federated.flower.runs import approve
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from medimg.errors import InputError
 
 CONFIG = FederateConfig(model="logistic", rounds=5)
@@ -131,7 +131,7 @@ def test_strangers_among_the_sites_of_a_sum(policy, known, tmp_path):
 
 def test_too_few_sites_in_a_sum_and_sums_of_other_updates(policy):
     found = policy(min_sites=3)
-    two, three = (Terms(round=1, clients=tuple("abc"), threshold=n, length=4, start="s") for n in (2, 3))
+    two, three = (SumTerms(round=1, clients=tuple("abc"), threshold=n, length=4, start="s") for n in (2, 3))
     with pytest.raises(InputError, match="min_sites: a secure sum of 2 or more of 3 sites, 3 are needed"):
         found.check_terms(two, 1, "s")
     with pytest.raises(InputError, match="round 2: the secure sum is of round 1"):

@@ -13,7 +13,7 @@ from federated.secure.client import STAGES
 from federated.secure.errors import RefusedError
 from federated.secure.keys import Exchange
 from federated.secure.messages import pack
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from federated.secure.whole import from_words, to_words, whole_terms
 from federated.statistics import Schema, answer
 from tests.datasets import write_table
@@ -272,7 +272,7 @@ def test_terms_are_those_of_all_statistics(asking):
     request = attacker.question()
     honest = attacker.terms(request)
     for change in ({"limit": 100.0}, {"max_weight": 2.0}, {"length": honest.length + 2}, {"bits": 32, "limit": 1.0}):
-        terms = Terms(**{**vars_of(honest), **change})
+        terms = SumTerms(**{**vars_of(honest), **change})
         assert "another limit or length than all have" in attacker.advertise(ONE, terms, request)
     assert isinstance(attacker.advertise(ONE, honest, request), bytes)
 

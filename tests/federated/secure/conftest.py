@@ -7,7 +7,7 @@ from federated.secure.client import STAGES, MaskingClient
 from federated.secure.keys import Exchange, identities, roster
 from federated.secure.messages import signed_message, verified_message
 from federated.secure.server import MaskingServer
-from federated.secure.terms import Terms, default_threshold
+from federated.secure.terms import SumTerms, default_threshold
 
 
 class Parties:
@@ -17,7 +17,7 @@ class Parties:
         self.entropy = np.random.default_rng(seed).bytes
         exchange = Exchange.generate(self.entropy)
         terms |= {"clients": tuple(vectors), "length": length, "server": exchange.public.hex()}
-        self.vectors, self.terms = vectors, Terms(**terms)
+        self.vectors, self.terms = vectors, SumTerms(**terms)
         self.identities = identities(vectors)
         self.roster = roster(self.identities)
         self.server = MaskingServer(self.terms, self.roster, exchange)

@@ -8,14 +8,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from federated.secure.answers import Answers
+from federated.secure.answers import AnswerRecord
 from federated.secure.client import MaskingClient
-from federated.secure.errors import InputError, RefusedError, TooFewClientsError
+from federated.secure.errors import RefusedError, TooFewClientsError
 from federated.secure.keys import identities
 from federated.secure.masking import masked_sum
 from federated.secure.messages import pack
 from federated.secure.network import silent_from
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
+from medimg.errors import InputError
 
 LOST = [(), ("site-0",), ("site-1",), ("site-2",), ("site-3",)]
 
@@ -158,8 +159,8 @@ def test_what_was_answered_outlasts_the_client(tmp_path, vectors_of):
 
 
 def test_two_processes_of_one_client_answer_a_round_once(tmp_path):
-    terms = Terms(1, ("a", "b"), 2, 3)
-    first, second = (Answers("a", tmp_path / "0.jsonl") for _ in range(2))
+    terms = SumTerms(1, ("a", "b"), 2, 3)
+    first, second = (AnswerRecord("a", tmp_path / "0.jsonl") for _ in range(2))
     first.begin(terms)
     with pytest.raises(RefusedError, match="answered in this session"):
         second.begin(terms)
@@ -178,16 +179,16 @@ def test_two_processes_of_one_client_answer_a_round_once(tmp_path):
 
 def test_a_torn_line_was_never_answered_and_a_damaged_file_answers_nothing(tmp_path):
     path = tmp_path / "0.jsonl"
-    terms = Terms(1, ("a", "b"), 2, 3)
-    Answers("a", path).begin(terms)
+    terms = SumTerms(1, ("a", "b"), 2, 3)
+    AnswerRecord("a", path).begin(terms)
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"round": 2, "se')
     with pytest.raises(RefusedError, match="answered in this session"):
-        Answers("a", path).begin(terms)
+        AnswerRecord("a", path).begin(terms)
     assert path.read_bytes() == whole
     path.write_bytes(b"{}\n")
     with pytest.raises(RefusedError, match=r"0\.jsonl is damaged; .* --overwrite"):
-        Answers("a", path)
+        AnswerRecord("a", path)
 
 
 def test_an_identity_without_a_record_has_one_of_its_own(parties, vectors_of):

@@ -15,7 +15,7 @@ from federated.secure.keys import identities, roster
 from federated.secure.messages import pack, signed_message, unpack, verified_message
 from federated.secure.network import silent_from
 from federated.secure.tags import PRIMES
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from medimg.errors import InputError
 
 
@@ -50,7 +50,7 @@ def test_weighted_by_examples(wide_keys, vectors_of, draw):
     options = {"identities": identities(vectors), "keys": wide_keys, "max_weight": 2.0**20}
     result = ckks_sum(vectors, weights, **options)
     exact = sum(vectors[name].astype(np.float64) * weights[name] for name in vectors)
-    grid = grid_of(Terms(0, tuple(vectors), 3, 5000, max_weight=2.0**20))
+    grid = grid_of(SumTerms(0, tuple(vectors), 3, 5000, max_weight=2.0**20))
     assert grid <= 2.0**-11
     assert np.abs(result.total - exact).max() <= 5 * grid / 2
     # Of the mean it is less than without weights.
@@ -93,7 +93,7 @@ def test_dropouts_and_the_threshold(keys, vectors_of):
 def round_of_three(keys, vectors_of):
     vectors = vectors_of(3)
     known = identities(vectors)
-    terms = Terms(1, tuple(vectors), 2, 20, max_weight=1.0)
+    terms = SumTerms(1, tuple(vectors), 2, 20, max_weight=1.0)
     server = CkksServer(terms, roster(known), keys.public)
     clients = {name: CkksClient(known[name], roster(known), terms.to_bytes(), keys) for name in vectors}
     return server, clients, vectors, known
@@ -219,7 +219,7 @@ def test_a_server_that_deviates_has_nothing_else_decrypted(forgery, keys, vector
     vectors = vectors_of(3, 20)
     known = identities(vectors)
     for forged in (True, False):
-        terms = Terms(int(forged), tuple(vectors), 2, 20, max_weight=1.0)
+        terms = SumTerms(int(forged), tuple(vectors), 2, 20, max_weight=1.0)
         server = CkksServer(terms, roster(known), keys.public)
         clients = {name: CkksClient(known[name], roster(known), terms.to_bytes(), keys) for name in vectors}
         sent = {}
@@ -256,7 +256,7 @@ def test_a_multiple_of_a_tags_prime_does_not_pass(limit, vectors_of):
     known = identities(vectors)
     keys = CkksKeys.generate(3, limit, 1.0)
     for number, prime in enumerate([*PRIMES, 0]):
-        terms = Terms(number, tuple(vectors), 2, length, limit=limit, max_weight=1.0)
+        terms = SumTerms(number, tuple(vectors), 2, length, limit=limit, max_weight=1.0)
         server = CkksServer(terms, roster(known), keys.public)
         clients = {name: CkksClient(known[name], roster(known), terms.to_bytes(), keys) for name in vectors}
         raw = {name: client.encrypt(vectors[name]) for name, client in clients.items()}
@@ -316,11 +316,11 @@ def test_false_messages_are_rejected_by_name(round_of_three, keys, draw):
     server.receive("site-0", raw)
     with pytest.raises(RejectedError, match="'site-0': sent 'encrypt' twice"):
         server.receive("site-0", raw)
-    other = Terms(2, server.terms.clients, 2, 20, max_weight=1.0)
+    other = SumTerms(2, server.terms.clients, 2, 20, max_weight=1.0)
     old = CkksClient(known["site-1"], roster(known), other.to_bytes(), keys).encrypt(vectors["site-1"])
     with pytest.raises(RejectedError, match=r"'site-1': .* another round"):
         server.receive("site-1", old)
-    short = Terms(1, server.terms.clients, 2, 5, max_weight=1.0, nonce=server.terms.nonce)
+    short = SumTerms(1, server.terms.clients, 2, 5, max_weight=1.0, nonce=server.terms.nonce)
     part = CkksClient(known["site-1"], roster(known), short.to_bytes(), keys).encrypt(np.zeros(5))
     body = verified_message(part, "site-1", known["site-1"].public, short.id, "encrypt").body
     with pytest.raises(RejectedError, match="'site-1': its ciphertexts hold 11 values"):

@@ -12,7 +12,7 @@ from federated.secure.errors import RejectedError, TooFewClientsError
 from federated.secure.keys import identities
 from federated.secure.masking import masked_sum
 from federated.secure.network import silent_from
-from federated.secure.terms import Terms, default_threshold
+from federated.secure.terms import SumTerms, default_threshold
 from medimg.errors import InputError
 
 AFTER_THE_VECTOR = ("confirm", "reveal")
@@ -21,7 +21,7 @@ AFTER_THE_VECTOR = ("confirm", "reveal")
 def plain(vectors, weights, included, bits=64):
     """The sum of the encoded vectors of `included`, without any masks."""
     length = len(next(iter(vectors.values())))
-    terms = Terms(0, tuple(vectors), default_threshold(len(vectors)), length, bits=bits)
+    terms = SumTerms(0, tuple(vectors), default_threshold(len(vectors)), length, bits=bits)
     code = terms.fixed_point
     total = np.zeros(length + 1, code.dtype)
     for name in included:
@@ -82,7 +82,7 @@ def test_a_higher_threshold_fails_closed_earlier(vectors_of):
 def test_two_types_and_two_word_sizes(bits, vectors_of):
     vectors = vectors_of(3, dtype=np.float64)
     result = masked_sum(vectors, identities=identities(vectors), bits=bits, max_weight=1.0)
-    unit = Terms(0, tuple(vectors), 2, 20, max_weight=1.0, bits=bits).fixed_point.unit
+    unit = SumTerms(0, tuple(vectors), 2, 20, max_weight=1.0, bits=bits).fixed_point.unit
     assert np.abs(result.total - sum(vectors.values())).max() <= 3 * unit / 2
     np.testing.assert_allclose(result.mean, sum(vectors.values()) / 3, atol=unit)
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from federated.secure.errors import RefusedError, TooFewClientsError
 from federated.secure.messages import pack, unpack
-from federated.secure.terms import Terms
+from federated.secure.terms import SumTerms
 from medimg.errors import InputError
 
 LENGTH = 20_000
@@ -171,10 +171,10 @@ def test_masks_of_the_same_vector_differ_between_rounds(parties):
 
 def test_terms_have_an_id_of_their_own_each_time():
     make = {"round": 1, "clients": ("a", "b", "c"), "threshold": 2, "length": 3}
-    assert Terms(**make).id != Terms(**make).id
-    fixed = Terms(**make, nonce="00" * 16)
-    assert Terms.from_bytes(fixed.to_bytes()).id == fixed.id
-    assert Terms(**make | {"threshold": 3}, nonce="00" * 16).id != fixed.id
+    assert SumTerms(**make).id != SumTerms(**make).id
+    fixed = SumTerms(**make, nonce="00" * 16)
+    assert SumTerms.from_bytes(fixed.to_bytes()).id == fixed.id
+    assert SumTerms(**make | {"threshold": 3}, nonce="00" * 16).id != fixed.id
 
 
 def test_a_client_masks_nothing_with_fewer_partners_than_the_threshold(parties, vectors_of):

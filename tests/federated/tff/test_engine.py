@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from federated.algorithms.plain import Plain
-from federated.algorithms.strategy import KINDS, Kind, Strategy
+from federated.algorithms.strategy import KINDS, Strategy, StrategyKind
 from federated.engine import local_training, records
 from federated.engine.local_training import LocalTraining
 from federated.engine.records import ClientData, Layout
@@ -407,7 +407,7 @@ def test_a_new_strategy_is_one_class_and_one_line_of_the_table(execution, federa
             half = [0.5 * change for change in whole]
             return half, half, *measures
 
-    monkeypatch.setitem(KINDS, "fedhalf", Kind(client=Halves(), source="this test"))
+    monkeypatch.setitem(KINDS, "fedhalf", StrategyKind(client=Halves(), source="this test"))
     data, layout, arrays = federation(sizes=(12, 12))
     local, model = LocalTraining(steps=2, batch_size=12), mlp()
     engine = Engine(execution, LocalModel(model, "multiclass"), layout, Strategy("fedhalf", clients=2), local, 4)

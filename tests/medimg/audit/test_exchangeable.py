@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from medimg.audit.exchangeable import LEVEL, Exchangeability, _rank_test, content_test, exchangeability, mix_test
-from medimg.audit.members import Subject
+from medimg.audit.members import AuditSubject
 from medimg.audit.statistics import of_image
 from medimg.data.dataset import Dataset
 from medimg.data.schema import Feature
@@ -89,7 +89,7 @@ def test_a_split_that_deals_large_patients_first_is_told():
 
     def tested(member):
         rows = np.arange(len(manifest))
-        return exchangeability(Subject(None, dataset, manifest, member, (), manifest, rows, False), seed=0)
+        return exchangeability(AuditSubject(None, dataset, manifest, member, (), manifest, rows, False), seed=0)
 
     # The 40 patients of two rows are members, but for a few.
     found = tested((manifest["patient"].str[1:].astype(int) % 120 < 60).to_numpy())

@@ -99,7 +99,7 @@ def test_log_odds_are_those_of_the_probabilities():
 def test_the_served_graph_computes_the_same(method, task):
     import tensorflow as tf
 
-    from medimg.serving.answer import probabilities_of
+    from medimg.models.calibration import probabilities_of
 
     logits, truth = drawn(task, 400)
     found = fit(method, logits, truth, task, tuple("abc")[: truth.shape[1]])

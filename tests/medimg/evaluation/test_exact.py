@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.stats import binomtest, norm
+from statsmodels.stats.proportion import proportion_confint
 
-from medimg.evaluation.exact import Patients, _of_one, clopper_pearson
+from medimg.evaluation.exact import PatientCounts, _of_one, clopper_pearson, clopper_pearson_of_counts
 from medimg.evaluation.intervals import cluster_bootstrap
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.predictions import Predictions
@@ -33,6 +34,18 @@ def test_clopper_pearson_is_scipys():
         for hits in range(n + 1):
             assert clopper_pearson(hits / n, n) == exact(hits, n)
     assert clopper_pearson(0.0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 20), (20, 20), (7, 31), (1, 1000)])
+def test_bounds_of_counts_are_statsmodels(hits, n):
+    low, high = clopper_pearson_of_counts(hits, n, 0.05)
+    assert (low, high) == pytest.approx(proportion_confint(hits, n, 0.05, "beta"), abs=1e-12)
+
+
+def test_bounds_of_counts_in_closed_form():
+    low, high = clopper_pearson_of_counts(np.array([0, 30]), 30, 0.1)
+    assert low == pytest.approx([0.0, 0.05 ** (1 / 30)])
+    assert high == pytest.approx([1 - 0.05 ** (1 / 30), 1.0])
 
 
 def test_a_perfect_score_has_the_exact_interval_of_its_patients():
@@ -148,7 +161,7 @@ def test_of_perfect_samples_few_come_from_worse_classifiers_than_the_bound(apart
 
 
 def test_the_bound_of_precision_recall_is_not_the_end_of_the_scale():
-    few, many = (Patients(2 * n, n, n, n, 0.5) for n in (5, 200))
+    few, many = (PatientCounts(2 * n, n, n, n, 0.5) for n in (5, 200))
     assert 0.3 < _of_one("auprc", 1.0, few, 0.05)[0] < 0.9 < _of_one("auprc", 1.0, many, 0.05)[0] < 1
 
 

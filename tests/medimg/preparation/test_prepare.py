@@ -21,8 +21,9 @@ from medimg.data.resizing import resize
 from medimg.data.splits import parts_note
 from medimg.errors import InputError
 from medimg.phantom.config import PhantomConfig
+from medimg.preparation.claim import SCRATCH
 from medimg.preparation.decoding import unique_names
-from medimg.preparation.prepare import SCRATCH, prepare
+from medimg.preparation.prepare import prepare
 from tests.command import medimg
 
 KERMANY = r"(person\d+|IM-\d+|NORMAL2-IM-\d+)"

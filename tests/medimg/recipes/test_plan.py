@@ -9,7 +9,7 @@ from medimg.errors import InputError
 from medimg.models.at_hand import backbones
 from medimg.recipes.fingerprint import Fingerprint, fingerprint, learnt_from
 from medimg.recipes.machine import Machine
-from medimg.recipes.plan import VIEWS, Candidate, parsed, seconds_of, written
+from medimg.recipes.plan import VIEWS, PlannedModel, parsed, seconds_of, written
 from medimg.recipes.rules import candidates, timed
 
 PROBE = {
@@ -34,7 +34,10 @@ def known(**more):
 
 
 def test_a_plan_reads_back_as_it_was_written():
-    plan = [Candidate(PROBE, "because", 12.0), Candidate({"model": "baseline_cnn", "epochs": 3}, "also", float("nan"))]
+    plan = [
+        PlannedModel(PROBE, "because", 12.0),
+        PlannedModel({"model": "baseline_cnn", "epochs": 3}, "also", float("nan")),
+    ]
     content = yaml.safe_load(written(plan, "5m", 7, ["data: many"]))
     assert (content["recipe"], content["time"], content["seed"]) == ("auto", "5m", 7)
     again = [parsed(words) for words in content["candidate"]]
@@ -45,7 +48,7 @@ def test_a_plan_reads_back_as_it_was_written():
     assert again[0].config(3).seed == 3
     # Judged as what it was trained on: other views than those of hard validation are no probe's.
     for changed in ({"augment": "none", "views": 0}, {"views": VIEWS - 1}):
-        assert not Candidate({**PROBE, **changed}, "").is_probe
+        assert not PlannedModel({**PROBE, **changed}, "").is_probe
 
 
 @pytest.mark.parametrize(

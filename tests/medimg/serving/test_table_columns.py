@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from medimg.serving.table_columns import MOST_INPUTS, example_row, hard_rows, inputs_of, served_columns
-from medimg.tables.preprocessing import Column, Preprocessing
+from medimg.tables.preprocessing import PreparedColumn, Preprocessing
 from medimg.tables.raw import Input, read
 
 
 def of(*inputs: Input) -> Preprocessing:
-    columns = tuple(Column(i.name, i.name, "value", fill=float(n)) for n, i in enumerate(inputs))
+    columns = tuple(PreparedColumn(i.name, i.name, "value", fill=float(n)) for n, i in enumerate(inputs))
     return Preprocessing(inputs, columns)
 
 
@@ -64,11 +64,11 @@ def learnt(fill: float, scale: float, categories=("3", "7")) -> Preprocessing:
             Input("day", "date"),
         ),
         columns=(
-            Column("age", "age", "value", fill=fill, offset=fill, scale=scale),
-            Column("visits", "visits", "value", fill=round(fill)),
-            Column("thal=7", "thal", "category", fill=0.0, category="7"),
-            Column("pain", "pain", "value", fill=1.0),
-            Column("day", "day", "value", fill=18262.25 + fill),
+            PreparedColumn("age", "age", "value", fill=fill, offset=fill, scale=scale),
+            PreparedColumn("visits", "visits", "value", fill=round(fill)),
+            PreparedColumn("thal=7", "thal", "category", fill=0.0, category="7"),
+            PreparedColumn("pain", "pain", "value", fill=1.0),
+            PreparedColumn("day", "day", "value", fill=18262.25 + fill),
         ),
     )
 

@@ -13,11 +13,12 @@ from medimg.audit.config import AuditConfig
 from medimg.config import TrainConfig
 from medimg.data.dataset import Dataset
 from medimg.errors import InputError
+from medimg.evaluation.intervals import Measured
 from medimg.studies import budget, measured, running, study
 from medimg.studies.config import StudyConfig
 from medimg.studies.course import run_cells
-from medimg.studies.declared import Cell, Claim, Study, load, names
-from medimg.studies.measured import FAILS, HOLDS, OPEN, Value
+from medimg.studies.declared import Cell, PublishedClaim, Study, load, names
+from medimg.studies.measured import FAILS, HOLDS, OPEN
 from medimg.studies.running import Done, Runner, Scale
 from medimg.studies.starts import RANDOM, settle
 from medimg.studies.steps import Inputs, Shared, thin
@@ -144,7 +145,7 @@ def test_what_a_budget_cuts_is_said(data, tmp_path):
 
 def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
     cells = tuple(Cell("", name, (("train", {"epochs": 10}),)) for name in ("a", "b", "c"))
-    claims = (Claim("", "m", "a", less="c", at_least=0.0),)
+    claims = (PublishedClaim("", "m", "a", less="c", at_least=0.0),)
     study = Study("s", "", "", (), 3, cells, {"m": ""}, ("m",), claims)
     cost = budget.Cost(fixed=10, trained=100)
     # Of the two cells that the claim needs: 20 s are fixed, 200 s are of epochs.
@@ -175,7 +176,7 @@ def test_epochs_are_cut_before_rows_and_claimed_cells_are_kept():
     assert first == f"the whole was predicted to take 16 min 30 s {slower}, and 10 min 0 s were given"
     finished = [(cells[0], 120.0), (cells[2], 120.0)]
     assert "times what" not in budget.cuts(study, 3, cost, 600, Scale(), done, finished)[0]
-    assert dataclasses.replace(study, claims=(Claim("", "m", at_most=0.01),)).claimed == {"a", "b", "c"}
+    assert dataclasses.replace(study, claims=(PublishedClaim("", "m", at_most=0.01),)).claimed == {"a", "b", "c"}
     assert Scale(0.5).applied(cells[0]).steps == (("train", {"epochs": 5}),)
     assert Scale(1.0, 0.5).applied(cells[0]).steps[0] == ("thin", {"fraction": 0.5})
 
@@ -194,27 +195,27 @@ def test_a_budget_cuts_what_is_compared_alike(name):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"), [(0.5, 0.6, HOLDS), (0.3, 0.4, FAILS), (0.4, 0.6, OPEN), (math.nan, math.nan, OPEN)]
+    ("low", "high", "verdict"), [(0.5, 0.6, HOLDS), (0.3, 0.4, FAILS), (0.4, 0.6, OPEN), (None, None, OPEN)]
 )
 def test_an_interval_decides(low, high, verdict):
-    cells = {"a": {"m": [Value(0.5, low, high)]}}
-    assert measured.judge(Claim("", "m", "a", at_least=0.45), cells).verdict == verdict
+    cells = {"a": {"m": [Measured(0.5, low, high)]}}
+    assert measured.judge(PublishedClaim("", "m", "a", at_least=0.45), cells).verdict == verdict
     flipped = {HOLDS: FAILS, FAILS: HOLDS, OPEN: OPEN}
-    assert measured.judge(Claim("", "m", "a", at_most=0.45), cells).verdict == flipped[verdict]
+    assert measured.judge(PublishedClaim("", "m", "a", at_most=0.45), cells).verdict == flipped[verdict]
 
 
 def test_differences_and_seeds():
-    (gap,) = measured.differences([Value(0.9, 0.87, 0.92)], [Value(0.8, 0.77, 0.84)])
+    (gap,) = measured.differences([Measured(0.9, 0.87, 0.92)], [Measured(0.8, 0.77, 0.84)])
     assert gap == pytest.approx((0.1, 0.1 - 0.05, 0.1 + math.hypot(0.02, 0.03)))
     # Two seeds tell nothing of others; the wider of both ends counts with three.
-    assert measured.over_seeds([Value(0.8, 0.7, 0.9), Value(0.9, 0.8, 1.0)]) == pytest.approx((0.85, 0.75, 0.95))
-    wide = measured.over_seeds([Value(v, v - 0.01, v + 0.01) for v in (0.7, 0.8, 0.9)])
+    assert measured.over_seeds([Measured(0.8, 0.7, 0.9), Measured(0.9, 0.8, 1.0)]) == pytest.approx((0.85, 0.75, 0.95))
+    wide = measured.over_seeds([Measured(v, v - 0.01, v + 0.01) for v in (0.7, 0.8, 0.9)])
     assert wide.low < 0.6
-    assert measured.over_seeds([Value(0.8, 0.7, 0.9)] * 3) == pytest.approx((0.8, 0.7, 0.9))
-    spread = {name: {"m": [Value(v) for v in values]} for name, values in {"a": (0.1, 0.2), "b": (0.8, 0.9)}.items()}
-    assert measured.judge(Claim("", "m", at_most=0.05), spread).verdict == HOLDS
+    assert measured.over_seeds([Measured(0.8, 0.7, 0.9)] * 3) == pytest.approx((0.8, 0.7, 0.9))
+    spread = {name: {"m": [Measured(v) for v in values]} for name, values in {"a": (0.1, 0.2), "b": (0.8, 0.9)}.items()}
+    assert measured.judge(PublishedClaim("", "m", at_most=0.05), spread).verdict == HOLDS
     # Whose members are compared already is no group of its own.
-    assert measured.judge(Claim("", "m", at_most=0.05), spread, votes=("b",)).verdict == OPEN
+    assert measured.judge(PublishedClaim("", "m", at_most=0.05), spread, votes=("b",)).verdict == OPEN
 
 
 def test_what_is_kept_is_of_the_same_pixels_weights_and_code(tmp_path, monkeypatch):

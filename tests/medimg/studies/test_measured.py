@@ -1,7 +1,6 @@
 """Seeds without a value, bounds that are met exactly, differences of the same patients against brute force."""
 
 import dataclasses
-import math
 import warnings
 from pathlib import Path
 
@@ -10,13 +9,14 @@ import pandas as pd
 import pytest
 from scipy.stats import f_oneway
 
+from medimg.evaluation.intervals import Measured
 from medimg.evaluation.predictions import Predictions
 from medimg.run import Run
 from medimg.studies import measured, outcome, page
 from medimg.studies.course import Course
-from medimg.studies.declared import Cell, Claim, Study
-from medimg.studies.measured import FAILS, HOLDS, OPEN, Value
-from medimg.studies.outcome import Outcome
+from medimg.studies.declared import Cell, PublishedClaim, Study
+from medimg.studies.measured import FAILS, HOLDS, OPEN
+from medimg.studies.outcome import StudyOutcome
 from medimg.studies.running import Done, Runner, Scale
 from medimg.studies.steps import Shared, train
 from tests.datasets import write_dataset
@@ -24,8 +24,8 @@ from tests.datasets import write_dataset
 RESAMPLES = 200
 
 
-def of(study: Study, done: dict[str, list[Done]], bootstrap: int = RESAMPLES) -> Outcome:
-    return Outcome(study, 3, Course(Scale(), done, (), {}, 0.0), {}, ("d",), "medimg study", bootstrap)
+def of(study: Study, done: dict[str, list[Done]], bootstrap: int = RESAMPLES) -> StudyOutcome:
+    return StudyOutcome(study, 3, Course(Scale(), done, (), {}, 0.0), {}, ("d",), "medimg study", bootstrap)
 
 
 def test_a_seed_without_a_value_keeps_its_place():
@@ -38,12 +38,12 @@ def test_a_seed_without_a_value_keeps_its_place():
     study = Study("s", "", "", (), 3, cells, {"m": "judge.m", "rank": {"m": "most"}}, ("m",))
     ours = of(study, {"a": done(None, 0.5, 0.7), "b": done(0.1, 0.4, 0.6), "c": done(None, None, None)})
     values = ours.values()
-    assert [one.value for one in values["a"]["m"]] == pytest.approx([math.nan, 0.5, 0.7], nan_ok=True)
+    assert [one.value for one in values["a"]["m"]] == [None, 0.5, 0.7]
     assert values["c"]["m"] == []
     gaps = measured.differences(values["a"]["m"], values["b"]["m"])
     assert measured.over_seeds(gaps).value == pytest.approx(0.1)
     # Two seeds have a value: Student's t says nothing of so few, and the table says how many they are.
-    assert math.isnan(measured.over_seeds(gaps).low)
+    assert measured.over_seeds(gaps).low is None
     row = page._rows(ours)[0]
     assert row["seeds"] == 3
     assert page.worded(row["metrics"]["m"]) == "0.600 (of 2 seeds)"
@@ -53,13 +53,13 @@ def test_a_seed_without_a_value_keeps_its_place():
 def test_an_analysis_of_variance_is_scipys_without_seeds_that_have_no_value():
     draw = np.random.default_rng(3)
     groups = {name: draw.normal(centre, 0.1, 4) for name, centre in (("a", 0.4), ("b", 0.6), ("c", 0.5))}
-    cells = {name: {"m": [Value(float(v)) for v in values]} for name, values in groups.items()}
-    cells["b"]["m"].insert(1, Value(math.nan))
+    cells = {name: {"m": [Measured(float(v)) for v in values]} for name, values in groups.items()}
+    cells["b"]["m"].insert(1, Measured())
     expected = f_oneway(*groups.values())
-    verdict = measured.judge(Claim("", "m", at_most=expected.pvalue * 1.01), cells)
+    verdict = measured.judge(PublishedClaim("", "m", at_most=expected.pvalue * 1.01), cells)
     assert verdict.verdict == HOLDS
     assert f"F(2, 9) = {expected.statistic:.2f}" in verdict.measured
-    assert measured.judge(Claim("", "m", at_most=expected.pvalue * 0.99), cells).verdict == OPEN
+    assert measured.judge(PublishedClaim("", "m", at_most=expected.pvalue * 0.99), cells).verdict == OPEN
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_an_analysis_of_variance_is_scipys_without_seeds_that_have_no_value():
     ],
 )
 def test_a_bound_that_is_met_exactly(low, high, bounds, verdict):
-    cells = {"a": {"m": [Value((low + high) / 2, low, high)]}}
-    assert measured.judge(Claim("", "m", "a", **bounds), cells).verdict == verdict
+    cells = {"a": {"m": [Measured((low + high) / 2, low, high)]}}
+    assert measured.judge(PublishedClaim("", "m", "a", **bounds), cells).verdict == verdict
 
 
 @pytest.mark.parametrize("truth", [(0, 0, 0), (1, 1, 1)])
@@ -94,9 +94,9 @@ def test_a_test_part_of_one_class_has_no_sensitivity_at_a_specificity(truth):
 
 
 def test_a_cell_that_was_run_without_the_metric_is_not_said_to_be_missing():
-    cells = {"a": {"m": [], "n": [Value(0.5)]}, "b": {"m": [], "n": []}}
-    assert measured.judge(Claim("", "m", "a", at_least=0.1), cells).measured == "a has no m"
-    assert measured.judge(Claim("", "m", "b", at_least=0.1), cells).measured == "b was not measured"
+    cells = {"a": {"m": [], "n": [Measured(0.5)]}, "b": {"m": [], "n": []}}
+    assert measured.judge(PublishedClaim("", "m", "a", at_least=0.1), cells).measured == "a has no m"
+    assert measured.judge(PublishedClaim("", "m", "b", at_least=0.1), cells).measured == "b was not measured"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_patients_who_all_agree_show_no_more_than_their_number(trained):
     (gap, _) = trained.paired("a", "a", "accuracy")
     reach = 1 - 0.025 ** (1 / n)
     assert gap == pytest.approx((0.0, -reach, reach))
-    claim = Claim("", "accuracy", "a", less="a", at_least=-0.01, at_most=0.01)
+    claim = PublishedClaim("", "accuracy", "a", less="a", at_least=-0.01, at_most=0.01)
     assert measured.judge(claim, trained.values(), trained.paired).verdict == OPEN
     wide = dataclasses.replace(claim, at_least=-0.5, at_most=0.5)
     assert measured.judge(wide, trained.values(), trained.paired).verdict == HOLDS

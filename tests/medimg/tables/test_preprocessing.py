@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medimg.errors import InputError
-from medimg.tables.preprocessing import Column, Preprocessing
+from medimg.tables.preprocessing import PreparedColumn, Preprocessing
 from medimg.tables.raw import Input, read
 
 PREPROCESSING = Preprocessing(
@@ -18,12 +18,12 @@ PREPROCESSING = Preprocessing(
         Input("day", "date"),
     ),
     columns=(
-        Column("chol", "chol", "value", fill=200.0, offset=100.0, scale=50.0),
-        Column("chol missing", "chol", "missing", fill=1.0),
-        Column("thal=3", "thal", "category", fill=1.0, category="3"),
-        Column("thal=7", "thal", "category", fill=0.0, category="7"),
-        Column("stage", "stage", "value", fill=1.0, offset=1.0, scale=0.5),
-        Column("day", "day", "value", fill=18262.0, offset=18262.0, scale=2.0),
+        PreparedColumn("chol", "chol", "value", fill=200.0, offset=100.0, scale=50.0),
+        PreparedColumn("chol missing", "chol", "missing", fill=1.0),
+        PreparedColumn("thal=3", "thal", "category", fill=1.0, category="3"),
+        PreparedColumn("thal=7", "thal", "category", fill=0.0, category="7"),
+        PreparedColumn("stage", "stage", "value", fill=1.0, offset=1.0, scale=0.5),
+        PreparedColumn("day", "day", "value", fill=18262.0, offset=18262.0, scale=2.0),
     ),
     dropped={"ca": "missing in every training row"},
 )

@@ -31,7 +31,7 @@ from synthetic.federation.images.training import check
 from synthetic.federation.images.work import GanWork, NumberedBatches, conditions, one_step
 from synthetic.images.networks import build
 from synthetic.images.private import clipped_real
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 from synthetic.synthesize import synthesize
 from tests.federated.tff.conftest import one_round
 from tests.synthetic.images.conftest import make_set
@@ -76,7 +76,7 @@ def clients(folder: Path) -> list[records.ClientData]:
     ]
 
 
-def by_hand(steps: Steps, weights, client: records.ClientData, number: int) -> list[np.ndarray]:
+def by_hand(steps: NetworkSteps, weights, client: records.ClientData, number: int) -> list[np.ndarray]:
     """The client's update, computed without TFF, by steps whose state is that of the weights."""
     averaged = Averaged(steps)
     averaged.assign(weights)
@@ -103,7 +103,7 @@ def test_rounds_on_tff_are_the_mean_of_the_steps_by_hand(execution, tmp_path, re
     layout = records.Layout((16, 16, 1), "uint8", (), "int64")
     engine = Engine(execution, gan, layout, Strategy(clients=2), LOCAL, work=GanWork)
     state = engine.initialize(gan.initial())
-    weights, steps = gan.initial(), Steps(gan.gan, gan.options, 0)
+    weights, steps = gan.initial(), NetworkSteps(gan.gan, gan.options, 0)
     for number in (1, 2):
         state, _ = one_round(engine, state, data)
         updates = [by_hand(steps, weights, client, number) for client in data]
@@ -115,7 +115,7 @@ def test_rounds_on_tff_are_the_mean_of_the_steps_by_hand(execution, tmp_path, re
 
 def test_what_is_averaged_goes_in_and_out_unchanged():
     gan = model("spectral")
-    steps = Steps(gan.gan, gan.options, 0)
+    steps = NetworkSteps(gan.gan, gan.options, 0)
     averaged = Averaged(steps)
     # Networks, average, two moments of each trained weight, and a vector for each kernel of the discriminator.
     trained = len(gan.gan.generator.weights) + len(gan.gan.discriminator.weights)
@@ -276,7 +276,7 @@ def test_private_draws_depend_on_the_key(private, sites, tmp_path):
 def test_a_patients_share_in_a_private_step_is_clipped():
     gan = model("none")
     # Shifted, which depends on the image and on nobody else.
-    steps = Steps(gan.gan, replace(gan.options, gan_augment="light"), 0)
+    steps = NetworkSteps(gan.gan, replace(gan.options, gan_augment="light"), 0)
     random = np.random.default_rng(0)
     pixels = tf.constant(random.uniform(0, 255, (6, 16, 16, 1)), tf.float32)
     condition, patients = tf.one_hot([0, 1, 0, 1, 0, 1], 2), np.array([0, 0, 1, 1, 1, 2])
@@ -311,7 +311,7 @@ def test_a_patient_moves_a_sites_step_by_the_clip_at_most(tmp_path, expected):
         site = SiteMechanism(data.units, expected, 1.0)
         private = PrivateGanSteps({"a": site}, clip, "0" * 16)
         gan = model("none")
-        steps = Steps(gan.gan, replace(gan.options, gan_augment="light"), 0)
+        steps = NetworkSteps(gan.gan, replace(gan.options, gan_augment="light"), 0)
         layout = Layout.of(pixels, targets)
         share = Share(
             weights=[tf.zeros(1)],

@@ -25,13 +25,13 @@ from synthetic.federation.tables import arrays
 from synthetic.federation.tables.agreement import HEAVY, agree
 from synthetic.federation.tables.engine import TableEngine
 from synthetic.federation.tables.privacy import ClientsPrivacy
-from synthetic.federation.tables.sums import Sums
+from synthetic.federation.tables.sums import TableSums
 from synthetic.synthesize import synthesize
 from synthetic.tables import columns as learnt
 from synthetic.tables import frames
 from synthetic.tables.encoding import Encoding
 from synthetic.tables.fitting import MODELS
-from synthetic.tables.generator_inputs import Material
+from synthetic.tables.generator_inputs import GeneratorInputs
 from synthetic.tables.mix import votes
 from synthetic.tables.settings import Settings
 from synthetic.tables.training import one_thread, randomness
@@ -79,9 +79,9 @@ def sites(rows):
     return {name: own.reset_index(drop=True) for name, own in rows.groupby("site")}
 
 
-def plain_sums(sites, **options) -> Sums:
+def plain_sums(sites, **options) -> TableSums:
     config = options_of_rounds(SynthesizeConfig(**{**QUICK, **options}), 1)
-    return Sums(config, {name: len(own) for name, own in sites.items()})
+    return TableSums(config, {name: len(own) for name, own in sites.items()})
 
 
 @pytest.mark.parametrize("secure", ["none", "masking", "ckks"])
@@ -122,7 +122,7 @@ def encoding(hospitals, rows):
 
 def built(encoding, targets, model, seed=0):
     with randomness(seed, "networks"):
-        return MODELS[model](Material(encoding, targets, 2, SMALL))
+        return MODELS[model](GeneratorInputs(encoding, targets, 2, SMALL))
 
 
 def one_round(engine, clients, weights, number):

@@ -25,7 +25,7 @@ from synthetic.images.dcgan import fit_and_sample
 from synthetic.images.networks import build
 from synthetic.images.plan import check, settle
 from synthetic.images.private import PrivateDiscriminator
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 from synthetic.synthesize import synthesize
 from tests.synthetic.images.conftest import make_set
 
@@ -152,7 +152,7 @@ def test_private_without_clip_and_noise_is_the_plain_step(two_classes, tmp_path)
     fakes = class_mix(two_classes, rows).drawn(len(rows), np.random.default_rng(0))
     weights = []
     for number in range(2):
-        steps = Steps(build(16, 1, 2, 8, 4, 0), plain, 5)
+        steps = NetworkSteps(build(16, 1, 2, 8, 4, 0), plain, 5)
         before = steps.gan.discriminator.get_weights()
         if number:
             private.step(steps, cache, conditions, fakes, 3)

@@ -14,7 +14,7 @@ from synthetic.images.classes import conditions_of
 from synthetic.images.networks import build
 from synthetic.images.plan import settle
 from synthetic.images.private import PHYSICAL_BATCH, PrivateDiscriminator
-from synthetic.images.step import Steps
+from synthetic.images.step import NetworkSteps
 from tests.synthetic.images.conftest import make_set
 
 CLIP = 0.05
@@ -41,7 +41,7 @@ def sums(dataset, config, numbers, folder) -> list[np.ndarray]:
     keys = secret.row_keys(rows["patient"])
     plan = settle(dataset, rows, config)
     private = PrivateDiscriminator(folder, dataset, units, config, plan, secret, keys)
-    steps = Steps(build(16, 1, 2, 4, 4, 0), config, 5)
+    steps = NetworkSteps(build(16, 1, 2, 4, 4, 0), config, 5)
     cache = PixelCache.in_memory(dataset.paths(rows), 16, 1)
     conditions = conditions_of(dataset, rows)
     return [np.concatenate([np.ravel(g) for g in private.clipped_sum(steps, cache, conditions, n)]) for n in numbers]

@@ -13,7 +13,7 @@ from medimg.privacy.sampling import PoissonSampling
 from medimg.privacy.units import Units
 from synthetic.tables.ctgan import PENALTY, Ctgan
 from synthetic.tables.encoding import Encoding
-from synthetic.tables.generator_inputs import Material
+from synthetic.tables.generator_inputs import GeneratorInputs
 from synthetic.tables.marginals import Marginals
 from synthetic.tables.mix import largest_remainder, votes
 from synthetic.tables.private_step import PrivateSteps, clipped_sum, set_gradients
@@ -48,7 +48,7 @@ def private(rows, clip=1.0, noise=0.0, expected=None):
 
 def test_tvae_loss_is_the_librarys(encoding, targets):
     torch.manual_seed(0)
-    model = Tvae(Material(encoding, targets, 2, SMALL))
+    model = Tvae(GeneratorInputs(encoding, targets, 2, SMALL))
     rows, told, noise = model._inputs(np.arange(12), torch.randn(12, SMALL.latent_size))
     mean, deviation, log_variance = model.encoder(torch.cat([rows, told], 1))
     output, sigma = model.decoder(torch.cat([mean + noise * deviation, told], 1))
@@ -60,7 +60,7 @@ def test_tvae_loss_is_the_librarys(encoding, targets):
 
 def test_critics_row_loss_is_the_librarys(encoding, rows, targets):
     torch.manual_seed(0)
-    model = Ctgan(Material(encoding, targets, 2, SMALL, private(rows)))
+    model = Ctgan(GeneratorInputs(encoding, targets, 2, SMALL, private(rows)))
     real = torch.from_numpy(encoding.matrix[:9])
     fake = torch.rand_like(real)
     told = torch.from_numpy(model.conditions.class_only(targets[:9]))
@@ -79,7 +79,7 @@ def test_critics_row_loss_is_the_librarys(encoding, rows, targets):
 def test_private_gradient_is_that_of_a_loop(encoding, rows, targets, clip):
     torch.manual_seed(0)
     steps = private(rows, clip=1e9 if clip == math.inf else clip)
-    model = Tvae(Material(encoding, targets, 2, SMALL, steps))
+    model = Tvae(GeneratorInputs(encoding, targets, 2, SMALL, steps))
     step = steps.sampling.step(0)
     noise = steps.normal(step.rows, SMALL.latent_size, 0)
     inputs, parameters = model._inputs(step.rows, noise), model._parameters()
@@ -114,7 +114,7 @@ def test_noise_is_of_the_stated_size_and_repeats():
 
 
 def test_marginals_count(encoding, targets):
-    model = Marginals(Material(encoding, targets, 2, SMALL))
+    model = Marginals(GeneratorInputs(encoding, targets, 2, SMALL))
     model.step(0, np.random.default_rng(0))
     span = next(s for s in encoding.spans if s.kind == "category")
     own = slice(span.start, span.start + span.size)
@@ -125,7 +125,7 @@ def test_marginals_count(encoding, targets):
 
 def test_private_marginals_without_noise_are_the_shares(encoding, rows, targets):
     """Each patient once: what a row of a patient with two counts is a half."""
-    model = Marginals(Material(encoding, targets, 2, SMALL, private(rows)))
+    model = Marginals(GeneratorInputs(encoding, targets, 2, SMALL, private(rows)))
     model.step(0, np.random.default_rng(0))
     shares = model.networks["counted"].shares.numpy()
     patients = rows["patient"].to_numpy()

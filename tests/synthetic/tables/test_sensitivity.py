@@ -23,7 +23,7 @@ from synthetic.synthesize import synthesize
 from synthetic.tables.columns import declared
 from synthetic.tables.encoding import Encoding, public_code
 from synthetic.tables.fitting import MODELS
-from synthetic.tables.generator_inputs import Material, targets_of
+from synthetic.tables.generator_inputs import GeneratorInputs, targets_of
 from synthetic.tables.mix import votes
 from synthetic.tables.private_step import PrivateSteps, clipped_sum
 from synthetic.tables.settings import PRIVATE, Settings
@@ -51,7 +51,7 @@ def built(code, rows, private, name):
     settings = Settings(20, 1, 1, **{"width": 16, "latent_size": 4, **PRIVATE.get(name, {})})
     encoding = Encoding(code, code.encode_apart(rows, private.keys))
     with randomness(0, "networks"):
-        return MODELS[name](Material(encoding, targets_of(rows, CLASSES), 2, settings, private))
+        return MODELS[name](GeneratorInputs(encoding, targets_of(rows, CLASSES), 2, settings, private))
 
 
 def private_steps(rows, kind, expected, most):
