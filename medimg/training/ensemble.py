@@ -1,6 +1,7 @@
 """ensemble(): Runs on the same parts of a Dataset, given or trained here by their seeds, voting as one Run."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +170,11 @@ def _as_members(config: TrainConfig, voters: Sequence[Voter]) -> TrainConfig:
                 "nobody; leave out the ones or the others"
             )
         claim = _claim(voters)
-        shared |= {"dp_epsilon": float(claim["epsilon"]["pld"]), "dp_delta": claim["delta"]}
+        epsilon = claim["epsilon"]["pld"]
+        # "infinite": of so little noise there is none to name.
+        little = min(one["dp_noise_multiplier"] or math.inf for one in options)
+        shared |= {"dp_noise_multiplier": little} if isinstance(epsilon, str) else {"dp_epsilon": epsilon}
+        shared |= {"dp_delta": claim["delta"]}
     return dataclasses.replace(config, **shared)
 
 

@@ -32,6 +32,7 @@ from medimg.serving.export import export
 from medimg.training.ensemble import ensemble
 from medimg.training.train import train
 from medimg.validation.validate import validate
+from tests.command import medimg
 from tests.datasets import write_dataset, write_table
 
 TINY = {"image_size": 16, "epochs": 1, "batch_size": 8, "model_arg": {"width": "4", "stages": "1"}}
@@ -227,6 +228,22 @@ def test_private_members_are_counted_together(data, runs, tmp_path):
     # As of any private Run, nothing is told of those whom it protects.
     with pytest.raises(InputError, match="the Run protects"):
         evaluate(run, EvaluateConfig(split="train"))
+
+
+@pytest.mark.slow
+def test_members_of_hardly_any_noise_promise_nothing_together(tmp_path):
+    """They are private Runs all the same, of which nothing is told, and the ensemble is one that goes on."""
+    data = write_table(tmp_path / "table")
+    silent = TrainConfig(model="logistic", epochs=2, dp_noise_multiplier=1e-6, dp_delta=1e-3)
+    runs = [train(data.root, tmp_path / str(s), dataclasses.replace(silent, seed=s)) for s in (0, 1)]
+    run = ensemble(data.root, tmp_path / "run", vote(*runs))
+    assert read(run.root)["epsilon"]["pld"] == "infinite"
+    for command in (["evaluate", run.root, "--bootstrap", "20"], ["export", run.root, "--out", tmp_path / "served"]):
+        shown = medimg(*command)
+        assert shown.exit_code == 0, shown.output
+    assert "(epsilon, delta) = (infinite, 0.001)" in shown.output
+    again = ensemble(data.root, run.root, TrainConfig.from_dict(run.config["options"]), resume=True)
+    assert again.description()["members"]
 
 
 @pytest.mark.slow
