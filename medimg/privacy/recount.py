@@ -16,6 +16,8 @@ from medimg.privacy.spending import FILE
 
 # Versions of the accountants differ by less; as a share.
 TOLERANCE = 0.01
+# Different mechanisms, and accounts of sites or folds: each takes up to a second to count.
+MOST_COUNTED = 2048
 # Figures by each accountant.
 _FIGURES = ("pld", "rdp", "pld_without_amplification", "rdp_without_amplification")
 _RESTORE = "restore it: it says what was spent"
@@ -66,6 +68,8 @@ def _check(content: dict) -> None:
         raise InputError(f"delta {str(delta)[:40]} is no number between 0 and 1")
     _require_accounts(content, segments)
     parts = _met(content, segments)
+    if len(parts) + len({segment.mechanism for segment in segments}) > MOST_COUNTED:
+        raise InputError(f"more than {MOST_COUNTED} accounts and mechanisms, which no training has")
     each = {name: epsilon_of(events_of(united(some), content["unit"]), delta) for name, some in parts.items()}
     most = {figure: max((found[figure] for found in each.values()), default=0.0) for figure in _FIGURES}
     _require(content.get("epsilon"), most, "")

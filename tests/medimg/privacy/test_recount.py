@@ -113,6 +113,14 @@ def test_what_is_no_account_is_refused_in_one_line(change, message, tmp_path):
     assert "\n" not in str(found.value)
 
 
+def test_more_mechanisms_than_a_training_has_are_not_counted(tmp_path):
+    content = one(tmp_path / "run")
+    (event,) = content["events"]
+    many = [event | {"mechanism": event["mechanism"] | {"noise_multiplier": 1.0 + n / 1e4}} for n in range(2100)]
+    with pytest.raises(InputError, match="more than 2048 accounts and mechanisms"):
+        promised(put(tmp_path / "run", content | {"events": many}))
+
+
 def test_a_training_that_has_only_begun_promises_nothing_yet(tmp_path):
     begun = {"run": "x", "status": "running", "unit": "patient", "events": []}
     assert promised(put(tmp_path / "run", begun)) == begun
