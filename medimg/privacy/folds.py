@@ -47,6 +47,12 @@ def composed(members: Sequence[dict]) -> dict:
     return _together(members, [members], ENSEMBLE) | {"members": _listed(members)}
 
 
+def _on_dataset(contents: Sequence[dict]) -> dict | None:
+    """What all Runs on the Dataset have spent when the last of these had ended; of built-in data nobody knows it."""
+    known = contents[-1].get("dataset")
+    return known if known and known["runs"] >= len(contents) else None
+
+
 def _listed(contents: Sequence[dict]) -> list[dict]:
     return [{name: content[name] for name in ("run", "epsilon", "steps")} for content in contents]
 
@@ -76,6 +82,6 @@ def _together(contents: Sequence[dict], met: Sequence[Sequence[dict]], compositi
         "steps": sum(content["steps"] for content in contents),
         "expected_units": max(content["expected_units"] for content in contents),
         "events": [event for content in contents for event in content["events"]],
-        "dataset": contents[-1].get("dataset"),
+        "dataset": _on_dataset(contents),
         "assumptions": list(dict.fromkeys(text for c in contents for text in c["assumptions"])),
     }

@@ -13,6 +13,7 @@ from medimg.privacy.accounting import epsilon_of
 from medimg.privacy.ledger import is_private, read, segments_of
 from medimg.privacy.segments import Segment, events_of, united
 from medimg.privacy.spending import FILE
+from medimg.privacy.statement import own_runs
 
 # Versions of the accountants differ by less; as a share.
 TOLERANCE = 0.01
@@ -75,9 +76,9 @@ def _check(content: dict) -> None:
     _require(content.get("epsilon"), most, "")
     for name, site in (content.get("sites") or {}).items():
         _require(site.get("epsilon"), each[name], f"site {name}: ")
-    together = content.get("dataset")
-    # Of built-in data each fold knows itself alone.
-    if together and together.get("runs") != 1:
+    together, of_parts = content.get("dataset"), content.get("folds") or content.get("members")
+    # Of built-in data each fold knew itself alone, which earlier versions have told of all.
+    if together and not (of_parts and together.get("runs") == 1):
         _require(together.get("epsilon"), most, "all Runs on the Dataset together: ")
 
 
@@ -104,6 +105,9 @@ def _require_accounts(content: dict, segments: tuple[Segment, ...]) -> None:
         parts = content.get(name)
         if name in content and not _are_accounts(parts if isinstance(parts, list) else None, "run"):
             raise InputError(f"'{name}' names no accounts")
+    own = {segment.unit for segment in segments if segment.run in own_runs(content)}
+    if own != {content["unit"]}:
+        raise InputError(f"no step of its own protects a {content['unit']}")
     if not isinstance(content.get("dataset") or {}, dict):
         raise InputError("'dataset' is no account")
     if sites is not None:

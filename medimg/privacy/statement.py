@@ -40,7 +40,7 @@ def summary(content: dict, row: str = "", model: str = "") -> str:
     if epsilon["pld"] == "infinite":
         sentences.append("Without noise there is no guarantee.")
     sentences += _mechanisms({**content, "events": _own_events(content)}, model)
-    started = {event["run"] for event in content["events"]} - _own_runs(content)
+    started = {event["run"] for event in content["events"]} - own_runs(content)
     if started:
         sentences.append(
             f"The first weights, or the rows, come from {len(started)} private Run{'s' if len(started) > 1 else ''}, "
@@ -88,11 +88,11 @@ def _not_covered(assumptions: list[str]) -> list[str]:
 
 def _own_events(content: dict) -> list[dict]:
     """Events of the Run itself, without those of Runs that it started from."""
-    own = _own_runs(content)
+    own = own_runs(content)
     return [event for event in content["events"] if event["run"] in own]
 
 
-def _own_runs(content: dict) -> set[str]:
+def own_runs(content: dict) -> set[str]:
     """Ids of the Run, or of the folds or members that it is made of."""
     parts = content.get("folds") or content.get("members")
     return {part["run"] for part in parts} if parts else {content["run"]}

@@ -82,8 +82,9 @@ def test_a_site_that_is_left_out_is_missed(tmp_path):
         promised(put(tmp_path / "run", content))
 
 
-def test_all_runs_together_have_spent_no_less_than_one(tmp_path):
-    content = one(tmp_path / "run") | {"dataset": {"runs": 2, "epsilon": dict.fromkeys(("pld", "rdp"), 0.1)}}
+@pytest.mark.parametrize("runs", [1, 2])
+def test_all_runs_together_have_spent_no_less_than_one(runs, tmp_path):
+    content = one(tmp_path / "run") | {"dataset": {"runs": runs, "epsilon": dict.fromkeys(("pld", "rdp"), 0.1)}}
     with pytest.raises(InputError, match="all Runs on the Dataset together: epsilon"):
         promised(put(tmp_path / "run", content))
 
@@ -111,6 +112,20 @@ def test_what_is_no_account_is_refused_in_one_line(change, message, tmp_path):
     with pytest.raises(InputError, match=message) as found:
         promised(folder)
     assert "\n" not in str(found.value)
+
+
+def test_steps_that_protect_others_are_none_of_its_own(tmp_path):
+    """Of patients' steps a client's account counts none; of an earlier Run's, a file with nothing of its own tells."""
+    content = one(tmp_path / "run")
+    little = content["epsilon"] | dict.fromkeys(content["epsilon"], 0.1)
+    other = [event | {"run": "another"} for event in content["events"]]
+    for change in ({"unit": "client"}, {"unit": "client", "events": other}, {"events": other}, {"events": []}):
+        with pytest.raises(InputError, match="no step of its own protects a"):
+            promised(put(tmp_path / "run", content | {"epsilon": little} | change))
+
+
+def test_an_ensemble_on_built_in_data_tells_nothing_of_all_runs(tmp_path):
+    assert kinds(tmp_path)["members"]["dataset"] is None
 
 
 def test_more_mechanisms_than_a_training_has_are_not_counted(tmp_path):
