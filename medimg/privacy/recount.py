@@ -98,12 +98,15 @@ def _require_accounts(content: dict, segments: tuple[Segment, ...]) -> None:
     if content.get("unit") not in ("patient", "client"):
         raise InputError(f"unit '{str(content.get('unit'))[:40]}' is neither patient nor client")
     sites = content.get("sites")
-    if sites is not None and not _are_accounts(sites.values() if isinstance(sites, dict) else None):
+    if "sites" in content and not _are_accounts(sites.values() if isinstance(sites, dict) else None):
         raise InputError("'sites' names no accounts")
     for name in ("folds", "members"):
         parts = content.get(name)
         if name in content and not _are_accounts(parts if isinstance(parts, list) else None, "run"):
             raise InputError(f"'{name}' names no accounts")
+        # The steps of a fold are left out for the patients that it tests: another must have met them.
+        if name in content and not _are_different([part["run"] for part in parts]):
+            raise InputError(f"'{name}' names fewer than two different Runs")
     if not isinstance(content.get("dataset") or {}, dict):
         raise InputError("'dataset' is no account")
     if sites is not None:
@@ -114,6 +117,10 @@ def _require_accounts(content: dict, segments: tuple[Segment, ...]) -> None:
 
 def _are_accounts(values, *needed: str) -> bool:
     return bool(values) and all(isinstance(one, dict) and all(name in one for name in needed) for one in values)
+
+
+def _are_different(runs: list) -> bool:
+    return all(isinstance(run, str) for run in runs) and len(set(runs)) == len(runs) > 1
 
 
 def _require(stated: object, found: dict[str, float], whose: str) -> None:
