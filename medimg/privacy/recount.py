@@ -105,7 +105,7 @@ def _require_accounts(content: dict, segments: tuple[Segment, ...]) -> None:
         if name in content and not _are_accounts(parts if isinstance(parts, list) else None, "run"):
             raise InputError(f"'{name}' names no accounts")
         # The steps of a fold are left out for the patients that it tests: another must have met them.
-        if name in content and not _are_different([part["run"] for part in parts]):
+        if name == "folds" and name in content and not _are_different([part["run"] for part in parts]):
             raise InputError(f"'{name}' names fewer than two different Runs")
     if not isinstance(content.get("dataset") or {}, dict):
         raise InputError("'dataset' is no account")

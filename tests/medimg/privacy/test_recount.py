@@ -113,15 +113,14 @@ def test_what_is_no_account_is_refused_in_one_line(change, message, tmp_path):
     assert "\n" not in str(found.value)
 
 
-@pytest.mark.parametrize("name", ["folds", "members"])
 @pytest.mark.parametrize("of_runs", [lambda run: [run], lambda run: [run, run], lambda run: [run, [1]]])
-def test_a_run_is_no_fold_of_itself(name, of_runs, tmp_path):
+def test_a_run_is_no_fold_of_itself(of_runs, tmp_path):
     """The only fold's steps would be left out for everybody, and epsilon 0 would be told."""
     content = one(tmp_path / "run")
     nothing = dict.fromkeys(content["epsilon"], 0.0)
     parts = [{"run": run, "epsilon": nothing, "steps": 1} for run in of_runs(content["run"])]
-    with pytest.raises(InputError, match=f"'{name}' names fewer than two different Runs"):
-        promised(put(tmp_path / "run", content | {"epsilon": nothing, name: parts}))
+    with pytest.raises(InputError, match="'folds' names fewer than two different Runs"):
+        promised(put(tmp_path / "run", content | {"epsilon": nothing, "folds": parts}))
 
 
 def test_sites_that_are_null_are_refused(tmp_path):
