@@ -14,6 +14,7 @@ from medimg.privacy.ledger import is_private, read, segments_of
 from medimg.privacy.segments import Segment, events_of, united
 from medimg.privacy.spending import FILE
 from medimg.privacy.statement import own_runs
+from medimg.untrusted.printable import printable
 
 # Versions of the accountants differ by less; as a share.
 TOLERANCE = 0.01
@@ -68,6 +69,7 @@ def _check(content: dict) -> None:
     if type(delta) is not float or not 0.0 < delta < 1.0:
         raise InputError(f"delta {str(delta)[:40]} is no number between 0 and 1")
     _require_accounts(content, segments)
+    _require_told(content, segments)
     parts = _met(content, segments)
     if len(parts) + len({segment.mechanism for segment in segments}) > MOST_COUNTED:
         raise InputError(f"more than {MOST_COUNTED} accounts and mechanisms, which no training has")
@@ -99,12 +101,17 @@ def _require_accounts(content: dict, segments: tuple[Segment, ...]) -> None:
     if content.get("unit") not in ("patient", "client"):
         raise InputError(f"unit '{str(content.get('unit'))[:40]}' is neither patient nor client")
     sites = content.get("sites")
-    if sites is not None and not _are_accounts(sites.values() if isinstance(sites, dict) else None):
+    if sum(name in content for name in ("sites", "folds", "members")) > 1:
+        raise InputError("it is of sites, folds or members, of one of these alone")
+    if "sites" in content and not _are_accounts(sites.values() if isinstance(sites, dict) else None):
         raise InputError("'sites' names no accounts")
     for name in ("folds", "members"):
         parts = content.get(name)
         if name in content and not _are_accounts(parts if isinstance(parts, list) else None, "run"):
             raise InputError(f"'{name}' names no accounts")
+        # The steps of a fold are left out for the patients that it tests: another must have met them.
+        if name == "folds" and name in content and not _are_different([part["run"] for part in parts]):
+            raise InputError(f"'{name}' names fewer than two different Runs")
     own = {segment.unit for segment in segments if segment.run in own_runs(content)}
     if own != {content["unit"]}:
         raise InputError(f"no step of its own protects a {content['unit']}")
@@ -116,8 +123,33 @@ def _require_accounts(content: dict, segments: tuple[Segment, ...]) -> None:
             raise InputError(f"steps of {', '.join(sorted(lost))[:80]} are in no site's account")
 
 
+def _require_told(content: dict, segments: tuple[Segment, ...]) -> None:
+    """Refuse what would be told in words and is not what was done, or is no text of one line."""
+    own = [segment for segment in segments if segment.run in own_runs(content)]
+    each = [sum(s.steps for s in own if s.phase == site) for site in content.get("sites") or ()]
+    parts = any(name in content for name in ("folds", "members"))
+    if not parts and content.get("steps") != (max(each) if each else sum(segment.steps for segment in own)):
+        raise InputError(f"'steps' is {str(content.get('steps'))[:40]}, and its events have others")
+    numbers = {name: content.get(name) for name in ("steps", "l2_norm_clip", "expected_units", "budget_epsilon")}
+    for name, value in numbers.items():
+        left_out = value is None and name != "steps"
+        if not left_out and (type(value) not in (int, float) or not 0 < value < math.inf):  # pyright: ignore
+            raise InputError(f"'{name}' is no number above 0")
+    assumptions = content.get("assumptions")
+    if not isinstance(assumptions, list) or not assumptions:
+        raise InputError("'assumptions' names none")
+    words = [content.get(name, "") for name in ("status", "mechanism", "neighbouring", "composition", "accountant")]
+    for text in (*words, *assumptions):
+        if not isinstance(text, str) or printable(text, None) != text:
+            raise InputError(f"'{printable(text, 40)}' is no text of one line")
+
+
 def _are_accounts(values, *needed: str) -> bool:
     return bool(values) and all(isinstance(one, dict) and all(name in one for name in needed) for one in values)
+
+
+def _are_different(runs: list) -> bool:
+    return all(isinstance(run, str) for run in runs) and len(set(runs)) == len(runs) > 1
 
 
 def _require(stated: object, found: dict[str, float], whose: str) -> None:

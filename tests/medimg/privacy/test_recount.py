@@ -105,6 +105,17 @@ def test_all_runs_together_have_spent_no_less_than_one(runs, tmp_path):
         ({"folds": []}, "'folds' names no accounts"),
         ({"folds": [{}]}, "'folds' names no accounts"),
         ({"dataset": [1]}, "'dataset' is no account"),
+        ({"sites": {"train": {}}, "folds": [{"run": "a"}, {"run": "b"}]}, "of one of these alone"),
+        ({"steps": 1}, "'steps' is 1, and its events have others"),
+        ({"steps": "20"}, "'steps' is 20, and its events have others"),
+        ({"l2_norm_clip": -1.0}, "'l2_norm_clip' is no number above 0"),
+        ({"expected_units": -5}, "'expected_units' is no number above 0"),
+        ({"budget_epsilon": "0.1"}, "'budget_epsilon' is no number above 0"),
+        ({"assumptions": []}, "'assumptions' names none"),
+        ({"assumptions": "none"}, "'assumptions' names none"),
+        ({"assumptions": [1]}, "'1' is no text of one line"),
+        ({"neighbouring": "add\nor"}, "is no text of one line"),
+        ({"composition": ["all"]}, "is no text of one line"),
     ],
 )
 def test_what_is_no_account_is_refused_in_one_line(change, message, tmp_path):
@@ -128,12 +139,28 @@ def test_an_ensemble_on_built_in_data_tells_nothing_of_all_runs(tmp_path):
     assert kinds(tmp_path)["members"]["dataset"] is None
 
 
+@pytest.mark.parametrize("of_runs", [lambda run: [run], lambda run: [run, run], lambda run: [run, [1]]])
+def test_a_run_is_no_fold_of_itself(of_runs, tmp_path):
+    """The only fold's steps would be left out for everybody, and epsilon 0 would be told."""
+    content = one(tmp_path / "run")
+    nothing = dict.fromkeys(content["epsilon"], 0.0)
+    parts = [{"run": run, "epsilon": nothing, "steps": 1} for run in of_runs(content["run"])]
+    with pytest.raises(InputError, match="'folds' names fewer than two different Runs"):
+        promised(put(tmp_path / "run", content | {"epsilon": nothing, "folds": parts}))
+
+
+def test_sites_that_are_null_are_refused(tmp_path):
+    content = one(tmp_path / "run") | {"sites": None}
+    with pytest.raises(InputError, match="'sites' names no accounts"):
+        promised(put(tmp_path / "run", content))
+
+
 def test_more_mechanisms_than_a_training_has_are_not_counted(tmp_path):
     content = one(tmp_path / "run")
     (event,) = content["events"]
     many = [event | {"mechanism": event["mechanism"] | {"noise_multiplier": 1.0 + n / 1e4}} for n in range(2100)]
     with pytest.raises(InputError, match="more than 2048 accounts and mechanisms"):
-        promised(put(tmp_path / "run", content | {"events": many}))
+        promised(put(tmp_path / "run", content | {"events": many, "steps": 2100 * content["steps"]}))
 
 
 def test_a_training_that_has_only_begun_promises_nothing_yet(tmp_path):
