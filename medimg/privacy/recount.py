@@ -110,7 +110,7 @@ def _require_accounts(content: dict, segments: tuple[Segment, ...]) -> None:
         if name in content and not _are_accounts(parts if isinstance(parts, list) else None, "run"):
             raise InputError(f"'{name}' names no accounts")
         # The steps of a fold are left out for the patients that it tests: another must have met them.
-        if name == "folds" and name in content and not _are_different([part["run"] for part in parts]):
+        if name == "folds" and name in content and not _are_different([part["run"] for part in parts or ()]):
             raise InputError(f"'{name}' names fewer than two different Runs")
     own = {segment.unit for segment in segments if segment.run in own_runs(content)}
     if own != {content["unit"]}:
@@ -126,7 +126,7 @@ def _require_accounts(content: dict, segments: tuple[Segment, ...]) -> None:
 def _require_told(content: dict, segments: tuple[Segment, ...]) -> None:
     """Refuse what would be told in words and is not what was done, or is no text of one line."""
     own = [segment for segment in segments if segment.run in own_runs(content)]
-    each = [sum(s.steps for s in own if s.phase == site) for site in content.get("sites") or ()]
+    each = [sum(s.steps for s in own if s.phase == site) for site in (content.get("sites") or {})]
     parts = any(name in content for name in ("folds", "members"))
     if not parts and content.get("steps") != (max(each) if each else sum(segment.steps for segment in own)):
         raise InputError(f"'steps' is {str(content.get('steps'))[:40]}, and its events have others")
