@@ -133,8 +133,8 @@ def _require_told(content: dict, segments: tuple[Segment, ...]) -> None:
     numbers = {name: content.get(name) for name in ("steps", "l2_norm_clip", "expected_units", "budget_epsilon")}
     for name, value in numbers.items():
         left_out = value is None and name != "steps"
-        if not left_out and (type(value) not in (int, float) or not 0 < value < math.inf):  # pyright: ignore
-            raise InputError(f"'{name}' is no number above 0")
+        if not left_out and (type(value) not in (int, float) or not 0 <= value < math.inf):  # pyright: ignore
+            raise InputError(f"'{name}' is no number of at least 0")
     assumptions = content.get("assumptions")
     if not isinstance(assumptions, list) or not assumptions:
         raise InputError("'assumptions' names none")
