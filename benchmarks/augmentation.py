@@ -30,9 +30,7 @@ def rate(dataset, size: int, channels: int) -> float:
     order, targets, seconds = epoch_order(len(rows), 0), dataset.targets(rows), []
     for epoch in range(EPOCHS + 1):
         started = time.perf_counter()
-        for pixels, _ in training_batches(
-            cache, targets, order, BATCH, (epoch, epoch + 1), augmentation=augmentation
-        ):
+        for pixels, _ in training_batches(cache, targets, order, BATCH, (epoch, epoch + 1), augmentation=augmentation):
             pixels.shape  # noqa: B018  the batch is there
         seconds.append(time.perf_counter() - started)
     return len(rows) / statistics.median(seconds[1:])
