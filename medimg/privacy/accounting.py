@@ -57,6 +57,12 @@ def epsilon_of(events: Iterable, delta: float) -> dict[str, float]:
     }
 
 
+def largest(epsilons: Iterable[dict[str, float]]) -> dict[str, float]:
+    """By each accountant the largest of several epsilons, as `epsilon_of` gives them: of who has lost most."""
+    each = list(epsilons)
+    return {name: max(epsilon[name] for epsilon in each) for name in each[0]}
+
+
 def pld_epsilon(events: Iterable, delta: float) -> float:
     """The tight epsilon of all events together, which budgets go by; 0 where nothing happened."""
     _check_delta(delta)

@@ -7,7 +7,7 @@ and the predictions pooled from them, come out of one command, so it is their co
 
 from collections.abc import Sequence
 
-from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.accounting import epsilon_of, largest
 from medimg.privacy.events import json_numbers
 from medimg.privacy.ledger import segments_of
 from medimg.privacy.segments import events_of, united
@@ -76,7 +76,7 @@ def _together(contents: Sequence[dict], met: Sequence[Sequence[dict]], compositi
         "status": "complete",
         **{name: first[name] for name in shared},
         "delta": delta,
-        "epsilon": json_numbers({name: max(t[name] for t in totals) for name in totals[0]}),
+        "epsilon": json_numbers(largest(totals)),
         "composition": composition,
         "budget_epsilon": None,
         "steps": sum(content["steps"] for content in contents),

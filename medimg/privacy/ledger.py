@@ -18,7 +18,7 @@ from pathlib import Path
 
 from medimg import atomic
 from medimg.errors import InputError
-from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.accounting import epsilon_of, largest
 from medimg.privacy.assumptions import Circumstances, assumptions
 from medimg.privacy.events import json_numbers, to_dict
 from medimg.privacy.mechanism import Mechanism
@@ -155,7 +155,7 @@ class Ledger:
     def summary(self) -> dict:
         """Of sites: unit, delta, the total's epsilon and each site's account, without events."""
         sites = {name: self._site(name) for name in self.accounts}
-        total = {"epsilon": json_numbers(_largest([site["epsilon"] for site in sites.values()]))}
+        total = {"epsilon": json_numbers(largest([site["epsilon"] for site in sites.values()]))}
         for site in sites.values():
             del site["events"]
         return {"unit": self.terms.unit, "delta": self.terms.delta, "total": total, "sites": _in_json(sites)}
@@ -179,7 +179,7 @@ class Ledger:
         terms, spending = self.terms, self.spending
         sites = {name: self._site(name) for name in self.accounts}
         of_sites = [site["epsilon"] for site in sites.values()]
-        epsilon = _largest(of_sites or [epsilon_of(spending.events(), terms.delta)])
+        epsilon = largest(of_sites or [epsilon_of(spending.events(), terms.delta)])
         steps = [site["steps"] for site in sites.values()] or [sum(segment.steps for segment in spending.own)]
         content = {
             "run": self.run,
@@ -234,11 +234,7 @@ class Ledger:
         """Of this Run and every other on the Dataset, at this Run's delta, for the patients who lost most."""
         phases = list(self.accounts) or [None]
         each = [epsilon_of(self.spending.with_all_runs(phase), self.terms.delta) for phase in phases]
-        return {"runs": self.spending.runs(), "epsilon": json_numbers(_largest(each))}
-
-
-def _largest(epsilons: list[dict[str, float]]) -> dict[str, float]:
-    return {name: max(epsilon[name] for epsilon in epsilons) for name in epsilons[0]}
+        return {"runs": self.spending.runs(), "epsilon": json_numbers(largest(each))}
 
 
 def _in_json(sites: dict[str, dict]) -> dict[str, dict]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from medimg.errors import InputError
-from medimg.privacy.accounting import epsilon_of
+from medimg.privacy.accounting import epsilon_of, largest
 from medimg.privacy.ledger import is_private, read, segments_of
 from medimg.privacy.segments import Segment, events_of, united
 from medimg.privacy.spending import FILE
@@ -20,8 +20,6 @@ from medimg.untrusted.printable import printable
 TOLERANCE = 0.01
 # Different mechanisms, and accounts of sites or folds: each takes up to a second to count.
 MOST_COUNTED = 2048
-# Figures by each accountant.
-_FIGURES = ("pld", "rdp", "pld_without_amplification", "rdp_without_amplification")
 _RESTORE = "restore it: it says what was spent"
 
 
@@ -74,7 +72,7 @@ def _check(content: dict) -> None:
     if len(parts) + len({segment.mechanism for segment in segments}) > MOST_COUNTED:
         raise InputError(f"more than {MOST_COUNTED} accounts and mechanisms, which no training has")
     each = {name: epsilon_of(events_of(united(some), content["unit"]), delta) for name, some in parts.items()}
-    most = {figure: max((found[figure] for found in each.values()), default=0.0) for figure in _FIGURES}
+    most = largest(each.values())
     _require(content.get("epsilon"), most, "")
     for name, site in (content.get("sites") or {}).items():
         _require(site.get("epsilon"), each[name], f"site {name}: ")
@@ -109,9 +107,9 @@ def _require_accounts(content: dict, segments: tuple[Segment, ...]) -> None:
         parts = content.get(name)
         if name in content and not _are_accounts(parts if isinstance(parts, list) else None, "run"):
             raise InputError(f"'{name}' names no accounts")
-        # The steps of a fold are left out for the patients that it tests: another must have met them.
-        if name == "folds" and name in content and not _are_different([part["run"] for part in parts or ()]):
-            raise InputError(f"'{name}' names fewer than two different Runs")
+    # The steps of a fold are left out for the patients that it tests: another must have met them.
+    if "folds" in content and not _are_different([fold["run"] for fold in content["folds"]]):
+        raise InputError("'folds' names fewer than two different Runs")
     own = {segment.unit for segment in segments if segment.run in own_runs(content)}
     if own != {content["unit"]}:
         raise InputError(f"no step of its own protects a {content['unit']}")
@@ -154,11 +152,9 @@ def _are_different(runs: list) -> bool:
 
 def _require(stated: object, found: dict[str, float], whose: str) -> None:
     values = stated if isinstance(stated, dict) else {}
-    for figure in _FIGURES:
+    for figure, least in found.items():
         value = math.inf if values.get(figure) == "infinite" else values.get(figure)
         if type(value) not in (int, float):
             raise InputError(f"{whose}epsilon '{figure}' is missing or no number")
-        if value < found[figure] * (1.0 - TOLERANCE):  # pyright: ignore[reportOptionalOperand]
-            raise InputError(
-                f"{whose}epsilon {value:.4g} ({figure}) is less than the {found[figure]:.4g} that its events give"
-            )
+        if value < least * (1.0 - TOLERANCE):  # pyright: ignore[reportOptionalOperand]
+            raise InputError(f"{whose}epsilon {value:.4g} ({figure}) is less than the {least:.4g} that its events give")

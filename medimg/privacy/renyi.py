@@ -30,13 +30,20 @@ def rdp(event, delta: float) -> float:
 
     if not event.events:
         return 0.0
-    orders = np.asarray(dp_accounting.rdp.RdpAccountant().orders)
+    orders = _orders()
     # What the accountant does, but keeping the divergences of a single step, which take nearly all of its time.
     total = sum((_all_steps(part) for part in event.events), np.zeros(len(orders)))
     try:
         return float(dp_accounting.rdp.compute_epsilon(orders.tolist(), total.tolist(), delta)[0])
     except (ValueError, ArithmeticError) as error:
         raise _uncountable(event, error) from error
+
+
+def _orders() -> np.ndarray:
+    """Those that dp-accounting looks at."""
+    import dp_accounting
+
+    return np.asarray(dp_accounting.rdp.RdpAccountant().orders)
 
 
 def _all_steps(part) -> np.ndarray:
@@ -51,7 +58,7 @@ def divergences(event):
 
     from medimg.privacy.summed_noise import SummedNoiseDpEvent, renyi
 
-    orders = np.asarray(dp_accounting.rdp.RdpAccountant().orders)
+    orders = _orders()
     if isinstance(event, SummedNoiseDpEvent):
         return renyi(event, orders)
     if _noise(event) < _LEAST_NOISE:
